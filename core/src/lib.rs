@@ -1,0 +1,20 @@
+//! Pure computation of the extension: what an address is, how a password is hashed, how tokens are written and read.
+//!
+//! Nothing here knows PostgreSQL, opens a file, reads a clock or draws random bytes for a result: time, salts and nonces come
+//! in as arguments. Every function that reads foreign bytes answers with an error, never with a panic, and bounds its
+//! work before it starts. The byte formats are frozen; `docs/formats.md` describes them and golden tests hold them.
+
+pub mod base64url;
+mod crypto;
+pub mod email;
+pub mod hash;
+mod json;
+pub mod jwk;
+pub mod jws;
+pub mod jwt;
+pub mod keyring;
+pub mod password;
+pub mod refresh_token;
+pub mod seal;
+
+pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

@@ -1,0 +1,26 @@
+//! Throw-away clusters for the tests.
+//!
+//! A test asks for a database of its own and speaks to it as a client would, over a real connection and as an
+//! unprivileged login: `Cluster::shared().database().app()`. A cluster of its own (`Cluster::start()`, or
+//! `Cluster::builder()` for other settings) is for what shakes the whole server: restarts, kills, standbys, logs.
+//! Nothing outlives the test process, however it ends.
+
+mod client;
+mod cluster;
+mod concurrency;
+mod config;
+mod database;
+mod pooler;
+mod process;
+mod standby;
+
+pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
+pub use cluster::Cluster;
+pub use concurrency::{canary, storm, storm_with, wait_until};
+pub use config::ClusterBuilder;
+pub use database::Database;
+pub use pooler::Pooler;
+pub use process::{bin_directory, running};
+
+/// What the tests need of the driver, so that they name one crate.
+pub use postgres::{self, Client, GenericClient, Row, Transaction, types::ToSql};

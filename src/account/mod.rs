@@ -1,0 +1,96 @@
+//! The signed-in user's own account and sessions.
+//!
+//! Everything acts on `auth.uid()` and `auth.session_id()`, never on an id that the caller gives without checking whose it
+//! is: somebody else's session is "not found", like one that does not exist.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::Value;
+
+use crate::identity::{self, Identity};
+use crate::platform::backend::{self, from_pg, to_pg};
+use crate::platform::error::{Error, Result};
+use crate::platform::options::{self, given};
+use crate::platform::query::{Query, Type};
+use crate::sessions::{self, Which};
+use crate::users;
+
+extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
+
+fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
+    Ok((
+        identity.user_id().ok_or(Error::NoAuthorization)?,
+        identity.session_id.ok_or(Error::NoAuthorization)?,
+    ))
+}
+
+#[pg_extern(sql = false, stable)]
+fn get_user(options: Option<JsonB>) -> std::result::Result<Option<JsonB>, ErrorReport> {
+    options::only(options, &[])?;
+    let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
+    Ok(users::object(user_id)?.map(JsonB))
+}
+
+#[pg_extern(sql = false)]
+fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    let JsonB(Value::Object(changes)) = given(data, "data")? else {
+        return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
+    };
+    users::merge_metadata(user_id, changes)?;
+    Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
+}
+
+#[pg_extern(sql = false, stable)]
+fn get_session(options: Option<JsonB>) -> std::result::Result<Option<JsonB>, ErrorReport> {
+    static SESSION: Query = Query::read(
+        "select jsonb_build_object(
+            'id', s.id, 'user_id', s.user_id, 'created_at', auth.rfc3339(s.created_at),
+            'refreshed_at', auth.rfc3339(s.refreshed_at), 'not_after', auth.rfc3339(s.not_after),
+            'aal', s.aal, 'amr', s.amr, 'ip', host(s.ip), 'user_agent', s.user_agent)
+        from auth.sessions as s where s.id = $1",
+        &[Type::UUIDOID],
+    );
+    options::only(options, &[])?;
+    let Some(identity) = identity::current()?.filter(|identity| identity.user_id().is_some()) else { return Ok(None) };
+    let (_, session_id) = user_and_session(&identity)?;
+    Ok(SESSION.first(&[to_pg(session_id).into()], |row| row.required(1))?)
+}
+
+#[pg_extern(sql = false)]
+fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> std::result::Result<(), ErrorReport> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    let which = match given(scope, "scope")? {
+        "local" => Which::This(session_id),
+        "others" => Which::AllBut(session_id),
+        "global" => Which::All,
+        _ => return Err(Error::invalid("unknown scope", "scopes are: local, others, global").into()),
+    };
+    sessions::end(user_id, which)?;
+    Ok(())
+}
+
+#[pg_extern(sql = false)]
+fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> std::result::Result<(), ErrorReport> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let (user_id, _) = user_and_session(&*identity::require_user()?)?;
+    match sessions::end(user_id, Which::This(from_pg(given(session_id, "session_id")?)))? {
+        0 => Err(Error::SessionNotFound.into()),
+        _ => Ok(()),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn revoke_sessions(except_current: Option<bool>, options: Option<JsonB>) -> std::result::Result<i32, ErrorReport> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    let which = if given(except_current, "except_current")? { Which::AllBut(session_id) } else { Which::All };
+    Ok(sessions::end(user_id, which)? as i32)
+}

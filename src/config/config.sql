@@ -1,0 +1,100 @@
+-- Settings: one row at most; a null column means the default in code (src/config/settings.rs).
+
+create table auth.config (
+    only_row boolean primary key default true check (only_row),
+    site_url text,
+    jwt_issuer text,
+    environment text check (environment in ('development', 'production')),
+    enable_signup boolean,
+    access_token_ttl interval,
+    refresh_token_ttl interval,
+    session_timebox interval,
+    max_active_sessions integer,
+    refresh_tokens_enabled boolean,
+    refresh_reuse_interval interval,
+    refresh_reuse_scope text check (refresh_reuse_scope in ('user', 'session')),
+    password_min_length integer,
+    password_max_length integer,
+    argon2_memory_kib integer,
+    argon2_iterations integer,
+    argon2_parallelism integer,
+    claims_user_metadata boolean,
+    -- Names of settings that are switched off on purpose: null in a column above means the default instead.
+    no_limit text[] not null default '{}',
+    updated_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+select pg_catalog.pg_extension_config_dump('auth.config', '');
+
+comment on table auth.config is 'Settings, one row at most. Changed by auth.configure and auth.apply_profile; a null column means the default.';
+comment on column auth.config.only_row is 'Always true: there is one row at most.';
+comment on column auth.config.site_url is 'The app''s own address; default http://localhost:3000.';
+comment on column auth.config.jwt_issuer is 'Claim iss of access tokens (RFC 7519 section 4.1.1); default site_url.';
+comment on column auth.config.environment is 'development (default) or production; production refuses auth.test_as.';
+comment on column auth.config.enable_signup is 'Whether new accounts may be made; default true. Off: 55000 signup_disabled.';
+comment on column auth.config.access_token_ttl is 'Lifetime of an access token; default 15 minutes, 10 seconds to 7 days.';
+comment on column auth.config.refresh_token_ttl is 'How long a session may stay idle before its refresh token is refused; default 7 days.';
+comment on column auth.config.session_timebox is 'Absolute lifetime of a session from sign-in; default 30 days.';
+comment on column auth.config.max_active_sessions is 'Sessions a user may have; the least recently used ends first. Default 5.';
+comment on column auth.config.refresh_tokens_enabled is 'Whether sign-in answers carry a refresh token; default true. Off: 55000 refresh_disabled.';
+comment on column auth.config.refresh_reuse_interval is 'How long the previous refresh token still returns its own successor; default 0 (never).';
+comment on column auth.config.refresh_reuse_scope is 'What a replayed refresh token ends: every session of the user (default) or only its session.';
+comment on column auth.config.password_min_length is 'Shortest password, in characters after NFC; default 8.';
+comment on column auth.config.password_max_length is 'Longest password, in characters after NFC; default 72. 1,024 bytes is a hard cap.';
+comment on column auth.config.argon2_memory_kib is 'Argon2id memory m in KiB for new hashes (RFC 9106); default 19456.';
+comment on column auth.config.argon2_iterations is 'Argon2id passes t for new hashes (RFC 9106); default 2.';
+comment on column auth.config.argon2_parallelism is 'Argon2id lanes p for new hashes (RFC 9106); default 1.';
+comment on column auth.config.claims_user_metadata is 'Whether access tokens carry user_metadata; default true.';
+comment on column auth.config.no_limit is 'Settings that are explicitly without a limit (null given to auth.configure).';
+comment on column auth.config.updated_at is 'When a setting last changed.';
+
+create table auth.config_history (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    changed_by text not null default session_user,
+    changes jsonb not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+select pg_catalog.pg_extension_config_dump('auth.config_history', '');
+
+comment on table auth.config_history is 'Every change of auth.config, in the transaction that made it.';
+comment on column auth.config_history.id is 'Row id.';
+comment on column auth.config_history.changed_by is 'The login that changed it.';
+comment on column auth.config_history.changes is 'What was given: setting to value.';
+comment on column auth.config_history.created_at is 'When.';
+
+-- Backends keep the settings and keys they have read; these rows' relation cache entry carries the news of a change, to
+-- other backends at commit and to standbys by replay.
+create function auth.invalidate_relation()
+returns trigger
+language c
+as 'MODULE_PATHNAME', 'invalidate_relation_wrapper';
+
+comment on function auth.invalidate_relation() is
+    'Internal: tells every backend, also on a standby, to read the table again that was changed.';
+
+create trigger invalidate
+    after insert or update or delete on auth.config
+    for each row execute function auth.invalidate_relation();
+
+create trigger invalidate_all
+    after truncate on auth.config
+    for each statement execute function auth.invalidate_relation();
+
+create function auth.configure(settings jsonb)
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'configure_wrapper';
+
+comment on function auth.configure(jsonb) is
+    'Changes settings: an object of setting to value (durations as interval text or seconds; null sets the default back, or no limit where the setting may be unlimited). Returns all settings in force. For auth_admin. 22023 validation_failed for an unknown setting or a value out of range.';
+
+create function auth.apply_profile(profile text)
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'apply_profile_wrapper';
+
+comment on function auth.apply_profile(text) is
+    'Sets the settings of a profile in one step: default, strict, or supabase (what unmodified Supabase clients expect). Returns all settings in force. For auth_admin. 22023 validation_failed for another name.';

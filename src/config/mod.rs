@@ -1,0 +1,208 @@
+//! Settings: what `auth.configure` and `auth.apply_profile` change and every feature reads.
+//!
+//! A backend keeps the settings it has read until the row changes anywhere (`relation::generation`); a change is part of
+//! the transaction that makes it and rolls back with it. Defaults live in `settings.rs`, not in the database: a row that
+//! the install script had inserted would make every restore fail.
+
+mod invalidate;
+mod settings;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use auth_core::hash::Cost;
+use auth_core::password::Policy;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::{Map, Value, json};
+
+use crate::platform::error::{Error, Result};
+use crate::platform::options::given;
+use crate::platform::query::{Query, Type};
+use crate::platform::relation::{self, Relation};
+
+extension_sql_file!("config.sql", name = "config", requires = ["guard"]);
+
+/// The settings in force. Durations are in seconds; `None` is no limit.
+#[derive(Debug)]
+pub struct Config {
+    pub site_url: String,
+    pub jwt_issuer: String,
+    pub is_production: bool,
+    pub enable_signup: bool,
+    pub access_token_ttl: i64,
+    pub refresh_token_ttl: Option<i64>,
+    pub session_timebox: Option<i64>,
+    pub max_active_sessions: Option<i64>,
+    pub refresh_tokens_enabled: bool,
+    pub refresh_reuse_interval: i64,
+    pub refresh_reuse_ends_user: bool,
+    pub password_policy: Policy,
+    pub hash_cost: Cost,
+    pub claims_user_metadata: bool,
+}
+
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[]);
+
+thread_local! {
+    static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
+}
+
+/// The settings in force for the calling transaction.
+pub fn current() -> Result<Rc<Config>> {
+    CONFIG.table()?;
+    let generation = relation::generation();
+    if let Some(config) =
+        KEPT.with_borrow(|kept| kept.as_ref().filter(|kept| kept.0 == generation).map(|kept| kept.1.clone()))
+    {
+        return Ok(config);
+    }
+    let config = Rc::new(read(&in_force(stored()?)?)?);
+    KEPT.set(Some((generation, config.clone())));
+    Ok(config)
+}
+
+fn stored() -> Result<Map<String, Value>> {
+    static STORED: Query = Query::read(
+        "select to_jsonb(c) || jsonb_build_object(
+            'access_token_ttl', extract(epoch from c.access_token_ttl)::bigint,
+            'refresh_token_ttl', extract(epoch from c.refresh_token_ttl)::bigint,
+            'session_timebox', extract(epoch from c.session_timebox)::bigint,
+            'refresh_reuse_interval', extract(epoch from c.refresh_reuse_interval)::bigint)
+        from auth.config as c",
+        &[],
+    );
+    let row = STORED.first(&[], |row| row.required::<JsonB>(1))?;
+    Ok(match row {
+        Some(JsonB(Value::Object(row))) => row,
+        _ => Map::new(),
+    })
+}
+
+/// What is stored, with the default for what is not.
+fn in_force(stored: Map<String, Value>) -> Result<Map<String, Value>> {
+    let unlimited = stored.get("no_limit").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut settings = Map::new();
+    for setting in settings::ALL {
+        let value = match stored.get(setting.name) {
+            Some(value) if !value.is_null() => value.clone(),
+            _ if unlimited.iter().any(|name| name == setting.name) => Value::Null,
+            _ => setting.default(),
+        };
+        settings.insert(setting.name.into(), value);
+    }
+    Ok(settings)
+}
+
+fn read(settings: &Map<String, Value>) -> Result<Config> {
+    let bad = |name: &str| Error::Internal(format!("setting {name} is not of its kind"));
+    let text = |name: &str| settings.get(name).and_then(Value::as_str).map(str::to_string).ok_or_else(|| bad(name));
+    let number = |name: &str| settings.get(name).and_then(Value::as_i64).ok_or_else(|| bad(name));
+    let limit = |name: &str| match settings.get(name) {
+        Some(Value::Null) => Ok(None),
+        _ => number(name).map(Some),
+    };
+    let switch = |name: &str| settings.get(name).and_then(Value::as_bool).ok_or_else(|| bad(name));
+    let small = |name: &str| number(name).and_then(|value| u32::try_from(value).map_err(|_| bad(name)));
+    let site_url = text("site_url")?;
+    Ok(Config {
+        jwt_issuer: match settings.get("jwt_issuer") {
+            Some(Value::String(issuer)) => issuer.clone(),
+            _ => site_url.clone(),
+        },
+        site_url,
+        is_production: text("environment")? == "production",
+        enable_signup: switch("enable_signup")?,
+        access_token_ttl: number("access_token_ttl")?,
+        refresh_token_ttl: limit("refresh_token_ttl")?,
+        session_timebox: limit("session_timebox")?,
+        max_active_sessions: limit("max_active_sessions")?,
+        refresh_tokens_enabled: switch("refresh_tokens_enabled")?,
+        refresh_reuse_interval: number("refresh_reuse_interval")?,
+        refresh_reuse_ends_user: text("refresh_reuse_scope")? == "user",
+        password_policy: Policy {
+            min_length: small("password_min_length")?,
+            max_length: small("password_max_length")?,
+        },
+        hash_cost: Cost {
+            memory_kib: small("argon2_memory_kib")?,
+            iterations: small("argon2_iterations")?,
+            parallelism: small("argon2_parallelism")?,
+        },
+        claims_user_metadata: switch("claims_user_metadata")?,
+    })
+}
+
+/// Stores these settings, and writes the change into the history.
+fn store(changes: &Map<String, Value>) -> Result<JsonB> {
+    static LOCK: Query = Query::write("lock table auth.config in share row exclusive mode", &[]);
+    static REMOVE: Query = Query::write("delete from auth.config", &[]);
+    static INSERT: Query = Query::write(
+        "insert into auth.config select * from jsonb_populate_record(null::auth.config, $1)",
+        &[Type::JSONBOID],
+    );
+    static HISTORY: Query =
+        Query::write("insert into auth.config_history (changes) values ($1)", &[Type::JSONBOID]);
+
+    crate::platform::backend::must_write()?;
+    LOCK.execute(&[])?;
+    let mut row = stored()?;
+    let mut unlimited: Vec<String> = row
+        .get("no_limit")
+        .and_then(Value::as_array)
+        .map(|names| names.iter().filter_map(|name| name.as_str().map(str::to_string)).collect())
+        .unwrap_or_default();
+    for (name, value) in changes {
+        let setting = settings::find(name)?;
+        unlimited.retain(|unlimited| unlimited != name);
+        if setting.check(value)?.is_null() && setting.may_be_unlimited {
+            unlimited.push(name.clone());
+        }
+        row.insert(name.clone(), setting.check(value)?);
+    }
+    let settings = in_force(Map::from_iter(
+        row.clone().into_iter().chain([("no_limit".to_string(), json!(unlimited))]),
+    ))?;
+    let config = read(&settings)?;
+    check_together(&config)?;
+
+    for setting in settings::ALL.iter().filter(|setting| setting.is_duration()) {
+        if let Some(seconds) = row.get(setting.name).and_then(Value::as_i64) {
+            row.insert(setting.name.into(), json!(format!("{seconds} seconds")));
+        }
+    }
+    row.insert("only_row".into(), json!(true));
+    row.insert("no_limit".into(), json!(unlimited));
+    static NOW: Query = Query::read("select to_jsonb(clock_timestamp())", &[]);
+    if let Some(JsonB(now)) = NOW.first(&[], |row| row.required(1))? {
+        row.insert("updated_at".into(), now);
+    }
+    REMOVE.execute(&[])?;
+    INSERT.execute(&[JsonB(Value::Object(row)).into()])?;
+    HISTORY.execute(&[JsonB(Value::Object(changes.clone())).into()])?;
+    Ok(JsonB(Value::Object(settings)))
+}
+
+fn check_together(config: &Config) -> Result<()> {
+    if config.password_policy.min_length > config.password_policy.max_length {
+        return Err(Error::invalid("password_min_length is above password_max_length", "raise password_max_length"));
+    }
+    config
+        .hash_cost
+        .check()
+        .map_err(|error| Error::invalid("argon2 parameters are out of bounds", error.to_string()))
+}
+
+#[pg_extern(sql = false)]
+fn configure(settings: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+    match given(settings, "settings")? {
+        JsonB(Value::Object(changes)) => Ok(store(&changes)?),
+        JsonB(_) => Err(Error::invalid("settings is not a JSON object", "such as {\"enable_signup\": false}").into()),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn apply_profile(profile: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+    Ok(store(&settings::profile(given(profile, "profile")?)?)?)
+}

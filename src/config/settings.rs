@@ -1,0 +1,151 @@
+//! The settings one by one: kind, bounds, default and the values of the profiles (`docs/settings.md`).
+
+use pgrx::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::platform::error::{Error, Result};
+use crate::platform::query::{Query, Type};
+
+enum Kind {
+    Url,
+    Choice(&'static [&'static str]),
+    Switch,
+    Count { least: i64, most: i64 },
+    /// In seconds.
+    Duration { least: i64, most: i64 },
+}
+
+pub struct Setting {
+    pub name: &'static str,
+    kind: Kind,
+    /// Whether null means without a limit instead of the default.
+    pub may_be_unlimited: bool,
+    /// JSON text; of the profiles default, strict and supabase.
+    profiles: [&'static str; 3],
+}
+
+const fn setting(name: &'static str, kind: Kind, may_be_unlimited: bool, profiles: [&'static str; 3]) -> Setting {
+    Setting { name, kind, may_be_unlimited, profiles }
+}
+
+const MINUTE: i64 = 60;
+const DAY: i64 = 86_400;
+const YEAR: i64 = 366 * DAY;
+
+/// The largest values are those that keep one sign-in from using up the server.
+pub const ALL: &[Setting] = &[
+    setting("site_url", Kind::Url, false, [r#""http://localhost:3000""#, KEEP, KEEP]),
+    setting("jwt_issuer", Kind::Url, true, ["null", KEEP, KEEP]),
+    setting("environment", Kind::Choice(&["development", "production"]), false, [r#""development""#, KEEP, KEEP]),
+    setting("enable_signup", Kind::Switch, false, ["true", "true", "true"]),
+    setting("access_token_ttl", Kind::Duration { least: 10, most: 7 * DAY }, false, ["900", "300", "3600"]),
+    setting("refresh_token_ttl", Kind::Duration { least: MINUTE, most: YEAR }, true, ["604800", "86400", "null"]),
+    setting("session_timebox", Kind::Duration { least: MINUTE, most: 10 * YEAR }, true, ["2592000", "86400", "null"]),
+    setting("max_active_sessions", Kind::Count { least: 1, most: 10_000 }, true, ["5", "3", "null"]),
+    setting("refresh_tokens_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting("refresh_reuse_interval", Kind::Duration { least: 0, most: MINUTE }, false, ["0", "0", "10"]),
+    setting(
+        "refresh_reuse_scope",
+        Kind::Choice(&["user", "session"]),
+        false,
+        [r#""user""#, r#""user""#, r#""session""#],
+    ),
+    setting("password_min_length", Kind::Count { least: 1, most: 1024 }, false, ["8", "15", "6"]),
+    setting("password_max_length", Kind::Count { least: 8, most: 1024 }, false, ["72", "128", "72"]),
+    setting("argon2_memory_kib", Kind::Count { least: 8, most: 262_144 }, false, ["19456", "47104", "19456"]),
+    setting("argon2_iterations", Kind::Count { least: 1, most: 16 }, false, ["2", "1", "2"]),
+    setting("argon2_parallelism", Kind::Count { least: 1, most: 4 }, false, ["1", "1", "1"]),
+    setting("claims_user_metadata", Kind::Switch, false, ["true", "true", "true"]),
+];
+
+/// A profile leaves this setting as it is: it says where the app lives, not how strict it is.
+const KEEP: &str = "";
+
+pub fn find(name: &str) -> Result<&'static Setting> {
+    ALL.iter().find(|setting| setting.name == name).ok_or_else(|| {
+        let names: Vec<&str> = ALL.iter().map(|setting| setting.name).collect();
+        Error::invalid("unknown setting", format!("settings are: {}", names.join(", ")))
+    })
+}
+
+/// What `auth.apply_profile` sets.
+pub fn profile(name: &str) -> Result<Map<String, Value>> {
+    let column = ["default", "strict", "supabase"]
+        .iter()
+        .position(|profile| *profile == name)
+        .ok_or_else(|| Error::invalid("unknown profile", "profiles are: default, strict, supabase"))?;
+    ALL.iter()
+        .filter(|setting| setting.profiles[1] != KEEP)
+        .map(|setting| Ok((setting.name.to_string(), setting.literal(column)?)))
+        .collect()
+}
+
+impl Setting {
+    pub fn default(&self) -> Value {
+        self.literal(0).unwrap_or(Value::Null)
+    }
+
+    pub fn is_duration(&self) -> bool {
+        matches!(self.kind, Kind::Duration { .. })
+    }
+
+    fn literal(&self, profile: usize) -> Result<Value> {
+        serde_json::from_str(self.profiles[profile])
+            .map_err(|_| Error::Internal(format!("profile value of {} is not JSON", self.name)))
+    }
+
+    /// The value as it is stored; null stays null, for the default or for no limit.
+    pub fn check(&self, value: &Value) -> Result<Value> {
+        if value.is_null() {
+            return Ok(Value::Null);
+        }
+        match (&self.kind, value) {
+            (Kind::Url, Value::String(url))
+                if (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace) =>
+            {
+                Ok(json!(url.trim_end_matches('/')))
+            }
+            (Kind::Choice(choices), Value::String(choice)) if choices.contains(&choice.as_str()) => Ok(value.clone()),
+            (Kind::Switch, Value::Bool(_)) => Ok(value.clone()),
+            (Kind::Count { least, most }, Value::Number(number))
+                if number.as_i64().is_some_and(|number| (*least..=*most).contains(&number)) =>
+            {
+                Ok(value.clone())
+            }
+            (Kind::Duration { least, most }, Value::Number(_) | Value::String(_)) => {
+                match seconds(value)?.filter(|seconds| (*least..=*most).contains(seconds)) {
+                    Some(seconds) => Ok(json!(seconds)),
+                    None => Err(self.wrong()),
+                }
+            }
+            _ => Err(self.wrong()),
+        }
+    }
+
+    fn wrong(&self) -> Error {
+        let expected = match &self.kind {
+            Kind::Url => "an http or https address".to_string(),
+            Kind::Choice(choices) => format!("one of: {}", choices.join(", ")),
+            Kind::Switch => "true or false".to_string(),
+            Kind::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Kind::Duration { least, most } => {
+                format!("a duration from {least} to {most} seconds, as a whole number or as interval text")
+            }
+        };
+        Error::invalid(format!("{} has a wrong value", self.name), format!("{} is {expected}", self.name))
+    }
+}
+
+/// A duration given as a number of seconds or as text that Postgres reads as an interval.
+fn seconds(value: &Value) -> Result<Option<i64>> {
+    static INTERVAL: Query =
+        Query::read("select extract(epoch from $1::interval)::bigint", &[Type::TEXTOID]);
+    match value {
+        Value::Number(number) => Ok(number.as_i64()),
+        Value::String(text) => PgTryBuilder::new(|| INTERVAL.first(&[text.as_str().into()], |row| row.required(1)))
+            .catch_when(PgSqlErrorCode::ERRCODE_INVALID_DATETIME_FORMAT, |_| Ok(None))
+            .catch_when(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, |_| Ok(None))
+            .execute(),
+        _ => Ok(None),
+    }
+}

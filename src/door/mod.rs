@@ -1,0 +1,116 @@
+//! The door: the only code that opens a session and mints its tokens. Every way in ends here.
+//!
+//! Promises: no way in can forget the ban, the hooks or the limits; an answer is one object of one shape. Threats: a way in
+//! that knows the password but not that the account is banned; a hook that rewrites who the token is for.
+
+use auth_core::jwt;
+use pgrx::JsonB;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::config::{self, Config};
+use crate::hooks::{self, Event};
+use crate::platform::backend;
+use crate::platform::error::{Error, Result};
+use crate::sessions::{self, Facts};
+use crate::{keys, users};
+
+/// Claims that no hook may change: they say who the token is for and what it may do.
+const RESERVED_CLAIMS: &[&str] = &[
+    "iss", "sub", "aud", "exp", "iat", "nbf", "email", "phone", "role", "aal", "amr", "session_id", "is_anonymous",
+    "user_id", "token_type", "jti", "sc",
+];
+
+/// Lets in a user who has proved who they are: a new session and its tokens.
+pub fn let_in(user_id: Uuid, method: &str) -> Result<JsonB> {
+    must_be_welcome(user_id)?;
+    let config = config::current()?;
+    let session_id = sessions::open(user_id, method, &config)?;
+    let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
+    answer(session_id, &facts, user, method, &config)
+}
+
+/// Refuses the banned and the deleted. Only after they have proved who they are: before, it would tell a stranger.
+pub fn must_be_welcome(user_id: Uuid) -> Result<()> {
+    match users::standing(user_id)? {
+        None => Err(Error::UserNotFound),
+        Some(user) if user.is_deleted => Err(Error::UserNotFound),
+        Some(user) if user.is_banned(backend::clock()) => Err(Error::UserBanned),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The session answer (`docs/sessions.md`).
+pub fn answer(session_id: Uuid, facts: &Facts, user: Value, method: &str, config: &Config) -> Result<JsonB> {
+    let (access_token, expires_at) = mint(session_id, facts, &user, method, config)?;
+    let mut answer = json!({
+        "status": "session",
+        "access_token": access_token,
+        "token_type": "bearer",
+        "expires_in": config.access_token_ttl,
+        "expires_at": expires_at,
+        "user": user,
+    });
+    if config.refresh_tokens_enabled {
+        answer["refresh_token"] = sessions::encode(session_id, facts.counter)?.into();
+    }
+    Ok(JsonB(answer))
+}
+
+/// An access token and when it ends, in seconds since 1970.
+pub fn mint(session_id: Uuid, facts: &Facts, user: &Value, method: &str, config: &Config) -> Result<(String, i64)> {
+    let signing = keys::current_signing_key()?;
+    let issued_at = backend::clock_seconds();
+    let expires_at = issued_at + config.access_token_ttl;
+    let member = |name: &str| user.get(name).cloned().unwrap_or(Value::Null);
+    // A sign-in that is not finished may only be finished: its token is nobody's in policies.
+    let (role, token_type) =
+        if facts.is_restricted { (json!("anon"), "restricted") } else { (member("role"), "access") };
+    let mut claims = Map::from_iter([
+        ("iss".to_string(), json!(config.jwt_issuer)),
+        ("sub".to_string(), member("id")),
+        ("aud".to_string(), member("aud")),
+        ("exp".to_string(), json!(expires_at)),
+        ("iat".to_string(), json!(issued_at)),
+        ("email".to_string(), member("email")),
+        ("phone".to_string(), member("phone")),
+        ("app_metadata".to_string(), member("app_metadata")),
+        ("role".to_string(), role),
+        ("aal".to_string(), json!(facts.aal)),
+        ("amr".to_string(), facts.methods.clone()),
+        ("session_id".to_string(), json!(session_id)),
+        ("is_anonymous".to_string(), member("is_anonymous")),
+        ("user_id".to_string(), member("id")),
+        ("token_type".to_string(), json!(token_type)),
+        ("jti".to_string(), json!(backend::uuid_v4()?)),
+        ("sc".to_string(), json!(facts.counter)),
+    ]);
+    if config.claims_user_metadata {
+        claims.insert("user_metadata".into(), member("user_metadata"));
+    }
+    let claims = through_hook(claims, method)?;
+    let token = jwt::sign(&claims, &signing.kid, &signing.key, &backend::random_source())
+        .map_err(|error| Error::Internal(error.to_string()))?;
+    Ok((token, expires_at))
+}
+
+/// The hook may add claims and change those that are not reserved.
+fn through_hook(claims: Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
+    let returned = hooks::run(Event::CustomAccessToken, || {
+        json!({"user_id": claims["sub"], "claims": claims, "authentication_method": method})
+    })?;
+    let Some(returned) = returned else { return Ok(claims) };
+    let Some(Value::Object(changed)) = returned.get("claims") else {
+        return Err(Error::invalid(
+            "hook custom_access_token returned no claims",
+            "it returns {\"claims\": …}, as it was given them",
+        ));
+    };
+    match RESERVED_CLAIMS.iter().find(|name| changed.get(**name) != claims.get(**name)) {
+        None => Ok(changed.clone()),
+        Some(name) => Err(Error::invalid(
+            format!("hook custom_access_token may not change claim {name}"),
+            "it may add claims and change app_metadata and user_metadata",
+        )),
+    }
+}

@@ -1,0 +1,92 @@
+//! Who is asking: the token, verified by us in this backend, judged again at every statement.
+//!
+//! Promises: nobody is anybody without a token that this database signed; a session ended, a user banned, is refused at the
+//! next statement of anyone, in parallel workers, under an old snapshot and on a standby. Threats: every way to set a
+//! setting; a value left on a pooled connection; a worker that cannot know its leader's transaction.
+//!
+//! `carrier` holds the settings that a token arrives in, `verify` judges a token, `current` is the cached answer that a
+//! policy asks for a million times, `authenticate` acts on one.
+
+mod authenticate;
+mod carrier;
+mod current;
+mod verify;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::Value;
+
+pub use authenticate::act_as;
+pub use carrier::{STAMPS, define_settings};
+pub use current::current;
+pub use verify::Identity;
+
+use crate::platform::backend::{statement_time, to_pg, unix_seconds};
+use crate::platform::error::{Error, Result};
+
+extension_sql_file!("identity.sql", name = "identity", requires = ["sessions"]);
+
+/// The signed-in user who asks, or the refusal that a flow of theirs gives.
+pub fn require_user() -> Result<std::rc::Rc<Identity>> {
+    current()?.filter(|identity| identity.user_id().is_some()).ok_or(Error::NoAuthorization)
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn role() -> std::result::Result<Option<String>, ErrorReport> {
+    Ok(current()?.map(|identity| identity.role.clone()))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn email() -> std::result::Result<Option<String>, ErrorReport> {
+    Ok(current()?.and_then(|identity| identity.text("email").map(str::to_string)))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn jwt() -> std::result::Result<Option<JsonB>, ErrorReport> {
+    Ok(current()?.map(|identity| JsonB(Value::Object(identity.claims.clone()))))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn session_id() -> std::result::Result<Option<pgrx::Uuid>, ErrorReport> {
+    Ok(current()?.and_then(|identity| identity.session_id).map(to_pg))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn aal() -> std::result::Result<Option<String>, ErrorReport> {
+    Ok(current()?.and_then(|identity| identity.text("aal").map(str::to_string)))
+}
+
+/// Whether the latest method in claim amr was used within this age, by statement time: workers must agree.
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn fresh(max_age: Option<Interval>) -> std::result::Result<bool, ErrorReport> {
+    let (Some(max_age), Some(identity)) = (max_age, current()?) else { return Ok(false) };
+    let latest = identity
+        .claims
+        .get("amr")
+        .and_then(Value::as_array)
+        .and_then(|methods| methods.iter().filter_map(|method| method.get("timestamp")?.as_i64()).max());
+    let age = latest.map(|latest| unix_seconds(statement_time()) - latest);
+    Ok(identity.user_id().is_some() && age.is_some_and(|age| i128::from(age) * 1_000_000 <= max_age.as_micros()))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn require_uid() -> std::result::Result<pgrx::Uuid, ErrorReport> {
+    let user_id = require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    Ok(to_pg(user_id))
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn require_aal2() -> std::result::Result<(), ErrorReport> {
+    match require_user()?.text("aal") {
+        Some("aal2" | "aal3") => Ok(()),
+        _ => Err(Error::InsufficientAal.into()),
+    }
+}
+
+#[pg_extern(sql = false, stable)]
+fn verify_token(token: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+    crate::platform::silence::statement_is_secret();
+    let identity = verify::accept(crate::platform::options::given(token, "token")?)?;
+    Ok(JsonB(Value::Object(identity.claims.clone())))
+}

@@ -1,0 +1,206 @@
+//! Whether a token is good, and who it says is asking.
+//!
+//! Two halves. The signature and the shape of the claims never change, so verified tokens are kept, a few per backend.
+//! Whether session, user and key are still good is asked of the tables at every statement (`standing`).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use auth_core::jwt;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::platform::backend::{clock, statement_time, unix_seconds};
+use crate::platform::error::{Error, Result};
+use crate::platform::relation;
+use crate::{keys, sessions, users};
+
+/// A token whose signature and claims are good.
+pub struct Identity {
+    pub claims: Map<String, Value>,
+    pub role: String,
+    pub session_id: Option<Uuid>,
+    kind: Kind,
+    expires_at: i64,
+    counter: i64,
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    /// A signed-in user.
+    User(Uuid),
+    /// A sign-in that is not finished: role anon, no user.
+    Restricted(Uuid),
+    /// A project key, by its id.
+    Key(Uuid),
+    /// Claims that a trusted proxy has verified.
+    Trusted(Option<Uuid>),
+}
+
+impl Identity {
+    /// The user in policies: none under a project key and under a restricted token.
+    pub fn user_id(&self) -> Option<Uuid> {
+        match self.kind {
+            Kind::User(id) | Kind::Trusted(Some(id)) => Some(id),
+            Kind::Restricted(_) | Kind::Key(_) | Kind::Trusted(None) => None,
+        }
+    }
+
+    pub fn text(&self, claim: &str) -> Option<&str> {
+        self.claims.get(claim).and_then(Value::as_str)
+    }
+}
+
+/// Verified tokens that a backend keeps: enough for a test of many users, few enough to search.
+const MOST_KEPT: usize = 8;
+
+struct Kept {
+    generation: u64,
+    tokens: VecDeque<(String, Rc<Identity>)>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { generation: 0, tokens: VecDeque::new() }) };
+}
+
+/// Everything that is asked of a token.
+pub fn accept(token: &str) -> Result<Rc<Identity>> {
+    let identity = verified(token)?;
+    standing(&identity)?;
+    Ok(identity)
+}
+
+/// The unchanging half.
+fn verified(token: &str) -> Result<Rc<Identity>> {
+    // Taken before the key is read: a change in between makes what is kept stale, not the other way round.
+    let generation = relation::generation();
+    let kept = KEPT.with_borrow_mut(|kept| {
+        if kept.generation != generation {
+            kept.tokens.clear();
+            kept.generation = generation;
+        }
+        kept.tokens.iter().find(|(known, _)| known == token).map(|(_, identity)| identity.clone())
+    });
+    if let Some(identity) = kept {
+        return Ok(identity);
+    }
+    let unverified = jwt::parse(token)?;
+    let kid = unverified.kid().ok_or(Error::BadJwt("names no key"))?;
+    let key = keys::verifying(kid)?.ok_or(Error::BadJwt("names no key of this database"))?;
+    let claims = unverified.verify(&key.key)?;
+    // Wrong kinds of exp and the like are refused whatever the time; whether it has come is asked in `standing`.
+    claims.check_times(claims.integer("nbf").unwrap_or(0))?;
+    let issued_at = claims.integer("iat").ok_or(Error::BadJwt("has no iat"))?;
+    if key.retired_at.is_some_and(|retired_at| issued_at > retired_at) {
+        return Err(Error::BadJwt("is newer than its key"));
+    }
+    let identity = Rc::new(read(claims)?);
+    KEPT.with_borrow_mut(|kept| {
+        if kept.generation == generation {
+            kept.tokens.truncate(MOST_KEPT - 1);
+            kept.tokens.push_front((token.to_string(), identity.clone()));
+        }
+    });
+    Ok(identity)
+}
+
+fn read(claims: jwt::Claims) -> Result<Identity> {
+    let uuid = |name: &str| claims.text(name).and_then(|text| Uuid::parse_str(text).ok());
+    let role = claims.text("role").ok_or(Error::BadJwt("has no role"))?.to_string();
+    let expires_at = claims.integer("exp").ok_or(Error::BadJwt("has no exp"))?;
+    let kind = match claims.text("token_type") {
+        Some("key") => {
+            if claims.map().contains_key("sub") {
+                return Err(Error::BadJwt("is a project key with a subject"));
+            }
+            Kind::Key(uuid("jti").ok_or(Error::BadJwt("has no jti"))?)
+        }
+        Some(kind @ ("access" | "restricted")) => {
+            let user_id = uuid("sub").ok_or(Error::BadJwt("has no sub"))?;
+            if claims.text("aud") != Some(users::AUDIENCE) {
+                return Err(Error::BadJwt("is for another audience"));
+            }
+            if kind == "access" { Kind::User(user_id) } else { Kind::Restricted(user_id) }
+        }
+        _ => return Err(Error::BadJwt("is no access token")),
+    };
+    let (session_id, counter) = match kind {
+        Kind::Key(_) => (None, 0),
+        _ => (
+            Some(uuid("session_id").ok_or(Error::BadJwt("has no session_id"))?),
+            claims.integer("sc").ok_or(Error::BadJwt("has no sc"))?,
+        ),
+    };
+    Ok(Identity { role, session_id, kind, expires_at, counter, claims: claims.into_map() })
+}
+
+/// The half that may change between two statements.
+pub fn standing(identity: &Identity) -> Result<()> {
+    // Statement time, because parallel workers must agree; never now(), which an open transaction holds still.
+    let statement = statement_time();
+    let now = unix_seconds(statement);
+    if identity.expires_at <= now {
+        return Err(Error::SessionExpired);
+    }
+    if identity.claims.get("nbf").and_then(Value::as_i64).is_some_and(|not_before| not_before > now) {
+        return Err(Error::BadJwt("is not valid yet"));
+    }
+    match identity.kind {
+        Kind::Key(jti) => match keys::find_project_key(jti.as_bytes())? {
+            None => Err(Error::BadJwt("is a project key that does not exist")),
+            Some(key) if key.revoked_at.is_some() => Err(Error::BadJwt("is a project key that was revoked")),
+            Some(key) if key.expires_at.is_some_and(|expires_at| expires_at <= statement) => Err(Error::SessionExpired),
+            Some(_) => Ok(()),
+        },
+        Kind::Trusted(None) => Ok(()),
+        Kind::Trusted(Some(user_id)) => user_standing(user_id, statement),
+        Kind::User(user_id) | Kind::Restricted(user_id) => {
+            let session_id = identity.session_id.ok_or(Error::SessionNotFound)?;
+            let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
+            // A counter ahead of the row was minted by a refresh that rolled back.
+            if session.user_id != user_id || identity.counter > session.counter {
+                return Err(Error::SessionNotFound);
+            }
+            if session.not_after.is_some_and(|not_after| not_after <= statement) {
+                return Err(Error::SessionExpired);
+            }
+            user_standing(user_id, statement)
+        }
+    }
+}
+
+fn user_standing(user_id: Uuid, statement: i64) -> Result<()> {
+    match users::standing(user_id)? {
+        None => Err(Error::SessionNotFound),
+        Some(user) if user.is_deleted => Err(Error::SessionNotFound),
+        // A ban that was set after the statement began counts too.
+        Some(user) if user.is_banned(statement.max(clock())) => Err(Error::UserBanned),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Claims that a trusted proxy has verified: no signature is left to check, only the shape.
+pub fn trusted(claims: &str) -> Result<Option<Rc<Identity>>> {
+    let claims = match serde_json::from_str(claims) {
+        Ok(Value::Object(claims)) => claims,
+        _ => return Err(Error::BadJwt("is no JSON object of claims")),
+    };
+    if claims.is_empty() {
+        return Ok(None);
+    }
+    let user_id = match claims.get("sub") {
+        None | Some(Value::Null) => None,
+        Some(sub) => Some(
+            sub.as_str().and_then(|text| Uuid::parse_str(text).ok()).ok_or(Error::BadJwt("has a sub that is no uuid"))?,
+        ),
+    };
+    Ok(Some(Rc::new(Identity {
+        role: claims.get("role").and_then(Value::as_str).unwrap_or("anon").to_string(),
+        session_id: claims.get("session_id").and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok()),
+        kind: Kind::Trusted(user_id),
+        expires_at: claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX),
+        counter: 0,
+        claims,
+    })))
+}

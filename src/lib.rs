@@ -1,0 +1,58 @@
+//! Authentication inside Postgres.
+//!
+//! The map: floors from the ground up. A module uses only those listed above it; `tests/tidy.rs` checks that.
+//! `ARCHITECTURE.md` tells the story.
+
+use pgrx::prelude::*;
+
+pgrx::pg_module_magic!();
+
+// platform
+mod platform;
+
+// ledger
+mod schema;
+mod config;
+mod keys;
+mod hooks;
+mod users;
+mod tokens;
+mod events;
+mod sessions;
+mod identity;
+
+// door
+mod door;
+
+// ways in
+mod password;
+mod refresh;
+
+// self service and tests
+mod account;
+mod testing;
+
+// last: writes what all of them leave behind
+mod worker;
+
+static SHARED: [&dyn platform::shared::AnyArea; 3] =
+    [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS];
+
+/// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    // SAFETY: reads statics that are set before any library is loaded.
+    let (is_preload, is_upgrade) =
+        unsafe { (pg_sys::process_shared_preload_libraries_in_progress, pg_sys::IsBinaryUpgrade) };
+    if !is_preload {
+        // pg_upgrade loads libraries that it only looks at.
+        if is_upgrade {
+            return;
+        }
+        platform::error::Error::NotPreloaded.raise();
+    }
+    identity::define_settings();
+    platform::silence::install();
+    platform::shared::install(&SHARED);
+    worker::register_launcher();
+}

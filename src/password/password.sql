@@ -1,0 +1,30 @@
+-- Sign-up and sign-in by address and password.
+
+create function auth.sign_up(email text, password text, data jsonb default '{}', options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'sign_up_wrapper';
+
+comment on function auth.sign_up(text, text, jsonb, jsonb) is
+    'Makes an account and signs in: {status: session, access_token, token_type, expires_in, expires_at, refresh_token, user}. data is user_metadata (an object, at most 16 kB, 8 levels). For anon. 22023 email_address_invalid, weak_password, password_too_long, validation_failed; 23505 email_exists; 55000 signup_disabled.';
+
+create function auth.sign_in(email text, password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'sign_in_wrapper';
+
+comment on function auth.sign_in(text, text, jsonb) is
+    'Signs in by address and password; answers like auth.sign_up. For anon. 28P01 invalid_credentials, the same for an unknown address, an account without a password and a wrong password, at the cost of exactly one hash; 28000 user_banned only after the right password.';
+
+create function auth.gate_status()
+returns jsonb
+language c
+volatile
+as 'MODULE_PATHNAME', 'gate_status_wrapper';
+
+comment on function auth.gate_status() is
+    'Password hashing on this server: {hashes: how many were run since start}. For auth_admin.';

@@ -1,0 +1,76 @@
+//! Refresh: new tokens for a session that goes on, each refresh token good once.
+//!
+//! Promises: of two uses at once one wins; a used token ends every session of its user, and no ROLLBACK undoes that.
+//! Threats: a stolen token used before or after its owner's; a thief who rolls back after reading the answer.
+
+use std::cmp::Ordering;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use uuid::Uuid;
+
+use crate::config::{self, Config};
+use crate::door;
+use crate::platform::backend;
+use crate::platform::error::{Error, Result};
+use crate::platform::options::{self, given};
+use crate::platform::silence;
+use crate::sessions::{self, Revoked, Session};
+
+extension_sql_file!("refresh.sql", name = "refresh", requires = ["password"]);
+
+const METHOD: &str = "token_refresh";
+
+#[pg_extern(sql = false)]
+fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+    silence::statement_is_secret();
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let config = config::current()?;
+    if !config.refresh_tokens_enabled {
+        return Err(Error::RefreshDisabled.into());
+    }
+    let (session_id, counter) = sessions::parse(given(refresh_token, "refresh_token")?)?.verify()?;
+    Ok(exchange(session_id, counter, &config)?)
+}
+
+/// Each round looks at the row as it is committed now. A second one is needed only where another refresh of the same
+/// session was faster, and then the counter has moved.
+fn exchange(session_id: Uuid, counter: i64, config: &Config) -> Result<JsonB> {
+    loop {
+        let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
+        door::must_be_welcome(session.user_id).map_err(|error| match error {
+            Error::UserNotFound => Error::SessionNotFound,
+            error => error,
+        })?;
+        if sessions::is_over(&session, config) {
+            return Err(Error::SessionExpired);
+        }
+        let advanced = match counter.cmp(&session.counter) {
+            // Ahead of the row: it was issued after the backup that this database was restored from, or by a refresh that
+            // a failover lost. The MAC says that it is ours.
+            Ordering::Equal | Ordering::Greater => sessions::advance(session_id, session.counter, counter + 1)?,
+            Ordering::Less if is_repeated(&session, counter, config) => sessions::facts(session_id)?,
+            Ordering::Less => return Err(replayed(session_id, &session, config)),
+        };
+        if let Some((facts, user)) = advanced {
+            return door::answer(session_id, &facts, user, METHOD, config);
+        }
+    }
+}
+
+/// Within the interval the token before the current one gets the same successor again: two tabs, or an answer lost.
+fn is_repeated(session: &Session, counter: i64, config: &Config) -> bool {
+    let age = backend::clock().saturating_sub(session.refreshed_at);
+    counter + 1 == session.counter && age < config.refresh_reuse_interval.saturating_mul(1_000_000)
+}
+
+fn replayed(session_id: Uuid, session: &Session, config: &Config) -> Error {
+    let scope =
+        if config.refresh_reuse_ends_user { Revoked::User(session.user_id) } else { Revoked::Session(session_id) };
+    match sessions::revoke_durably(scope, "refresh_token_reuse") {
+        Ok(()) => Error::RefreshTokenAlreadyUsed,
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,40 @@
+//! For an app's own tests: act as a user without a password, in a transaction that the test rolls back.
+//!
+//! Superusers only, and never where environment is production.
+
+use pgrx::JsonB;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+
+use crate::platform::backend;
+use crate::platform::error::{Error, Result};
+use crate::{config, door, identity, sessions, users};
+
+pgrx::extension_sql_file!("testing.sql", name = "testing", requires = ["account"]);
+
+#[pg_extern(sql = false)]
+fn test_as(email: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+    // SAFETY: asks the catalog about the current user.
+    if !unsafe { pg_sys::superuser() } {
+        return Err(Error::SuperuserOnly.into());
+    }
+    let token = email.map(token_for).transpose()?;
+    Ok(identity::act_as(token.as_deref())?)
+}
+
+fn token_for(email: &str) -> Result<String> {
+    backend::must_write()?;
+    let config = config::current()?;
+    if config.is_production {
+        return Err(Error::TestsRefused);
+    }
+    let user = users::find_by_email(&users::parse_email(email)?)?.ok_or(Error::UserNotFound)?;
+    let session_id = sessions::open(user.id, "test", &config)?;
+    let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
+    Ok(door::mint(session_id, &facts, &user, "test", &config)?.0)
+}
+
+#[pg_extern(sql = false, stable, parallel_safe)]
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}

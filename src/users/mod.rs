@@ -1,0 +1,195 @@
+//! Users: the account, its addresses and identities, and the object `user` that every answer carries.
+//!
+//! Promises: one account per address and audience, decided by a unique index and never by a check before it; no answer
+//! holds a hash. Every look-up passes tenant and audience.
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use auth_core::email::Email;
+
+use crate::hooks::{self, Event};
+use crate::platform::backend::{self, from_pg, to_pg};
+use crate::platform::error::{Error, Result};
+use crate::platform::query::{Query, Type};
+use crate::platform::relation::Relation;
+
+extension_sql_file!("users.sql", name = "users", requires = ["hooks"]);
+
+/// The one tenant and audience of an app's users; others come with organisations.
+const INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
+pub const AUDIENCE: &str = "authenticated";
+
+const METADATA_MAX_BYTES: usize = 16 * 1024;
+const METADATA_MAX_DEPTH: usize = 8;
+
+/// What a sign-in by address needs to know.
+pub struct Account {
+    pub id: Uuid,
+    pub encrypted_password: Option<String>,
+}
+
+/// What a reader needs to know at every statement.
+pub struct Standing {
+    /// Microseconds since 2000-01-01.
+    pub banned_until: Option<i64>,
+    pub is_deleted: bool,
+}
+
+static USERS: Relation = Relation::new(c"users", c"users_pkey", &[c"id", c"banned_until", c"deleted_at"]);
+
+/// Whether the account may act now, whatever snapshot the caller holds; `None` if there is none.
+pub fn standing(id: Uuid) -> Result<Option<Standing>> {
+    USERS.find(id.as_bytes(), |row| {
+        Some(Standing { banned_until: row.time(1), is_deleted: row.time(2).is_some() })
+    })
+}
+
+impl Standing {
+    /// At a time in microseconds since 2000-01-01.
+    pub fn is_banned(&self, at: i64) -> bool {
+        self.banned_until.is_some_and(|until| until > at)
+    }
+}
+
+/// The account with this address.
+pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
+    static FIND: Query = Query::write(
+        "select id, encrypted_password from auth.users
+        where instance_id = $1::uuid and aud = $2 and email_key = $3 and deleted_at is null",
+        &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
+    );
+    FIND.first(&[INSTANCE.into(), AUDIENCE.into(), email.key().into()], |row| {
+        Ok(Account { id: from_pg(row.required(1)?), encrypted_password: row.optional(2)? })
+    })
+}
+
+/// The object `user` of an answer.
+pub fn object(id: Uuid) -> Result<Option<Value>> {
+    static OBJECT: Query = Query::read(
+        "select auth.user_object(u) from auth.users as u where u.id = $1 and u.deleted_at is null",
+        &[Type::UUIDOID],
+    );
+    Ok(OBJECT.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(user)| user))
+}
+
+/// Makes an account with an address and, it may be, a password; runs the hooks before and after.
+pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Map<String, Value>) -> Result<Uuid> {
+    static CREATE: Query = Query::write(
+        "with account as (
+            insert into auth.users
+                (id, instance_id, aud, email, encrypted_password, raw_app_meta_data, raw_user_meta_data)
+            values ($1, $2::uuid, $3, $4, $5, '{\"provider\": \"email\", \"providers\": [\"email\"]}', $6)
+            on conflict do nothing
+            returning id, instance_id, aud, email, encrypted_password
+        ), address as (
+            insert into auth.email_addresses (user_id, instance_id, aud, address, is_primary)
+            select id, instance_id, aud, email, true from account
+        ), identity as (
+            insert into auth.identities (user_id, provider, provider_id, identity_data)
+            select id, 'email', id::text,
+                jsonb_build_object('sub', id, 'email', email, 'email_verified', false, 'phone_verified', false)
+            from account
+        ), password as (
+            insert into auth.password_state (user_id)
+            select id from account where encrypted_password is not null
+        )
+        select 1 from account",
+        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::JSONBOID],
+    );
+    let id = backend::uuid_v4()?;
+    hooks::run(Event::BeforeUserCreated, || {
+        serde_json::json!({
+            "metadata": {"name": "before-user-created", "time": backend::clock_seconds()},
+            "user": {
+                "id": id, "aud": AUDIENCE, "role": "authenticated", "email": email.address(), "phone": "",
+                "app_metadata": {"provider": "email", "providers": ["email"]}, "user_metadata": user_metadata,
+                "is_anonymous": false,
+            },
+        })
+    })?;
+    let arguments = [
+        to_pg(id).into(),
+        INSTANCE.into(),
+        AUDIENCE.into(),
+        email.address().into(),
+        encrypted_password.into(),
+        JsonB(Value::Object(user_metadata)).into(),
+    ];
+    // The address may also be a second one of another account: that index speaks through an error.
+    let created = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| CREATE.first(&arguments, |row| row.required::<i32>(1))))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
+        .execute()?;
+    if created.is_none() {
+        return Err(Error::EmailExists);
+    }
+    let user = object(id)?;
+    hooks::run(Event::AfterUserCreated, || {
+        serde_json::json!({
+            "metadata": {"name": "after-user-created", "time": backend::clock_seconds()},
+            "user": user,
+        })
+    })?;
+    Ok(id)
+}
+
+/// Merges into user_metadata: a key set, a null removed (RFC 7396 at the top level).
+pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
+    static READ: Query =
+        Query::write("select raw_user_meta_data from auth.users where id = $1 for update", &[Type::UUIDOID]);
+    static WRITE: Query =
+        Query::write("update auth.users set raw_user_meta_data = $2 where id = $1", &[Type::UUIDOID, Type::JSONBOID]);
+    let stored = READ.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.ok_or(Error::SessionNotFound)?;
+    let mut metadata = match stored {
+        JsonB(Value::Object(metadata)) => metadata,
+        JsonB(_) => Map::new(),
+    };
+    for (key, value) in changes {
+        match value {
+            Value::Null => metadata.remove(&key),
+            value => metadata.insert(key, value),
+        };
+    }
+    let metadata = check_metadata(Some(JsonB(Value::Object(metadata))))?;
+    WRITE.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()])?;
+    Ok(())
+}
+
+/// User metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
+pub fn check_metadata(data: Option<JsonB>) -> Result<Map<String, Value>> {
+    fn depth(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+            Value::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+            _ => 0,
+        }
+    }
+    let data = match data {
+        None => return Ok(Map::new()),
+        Some(JsonB(data @ Value::Object(_))) => data,
+        Some(_) => return Err(Error::invalid("data is not a JSON object", "data is an object such as {}")),
+    };
+    if depth(&data) > METADATA_MAX_DEPTH {
+        return Err(Error::invalid("data is nested too deeply", format!("at most {METADATA_MAX_DEPTH} levels")));
+    }
+    if data.to_string().len() > METADATA_MAX_BYTES {
+        return Err(Error::invalid("data is too large", "user metadata is at most 16 kB; keep more in a table of yours"));
+    }
+    match data {
+        Value::Object(data) => Ok(data),
+        _ => Ok(Map::new()),
+    }
+}
+
+#[pg_extern(sql = false, immutable, parallel_safe)]
+fn email_key(email: &str) -> std::result::Result<String, ErrorReport> {
+    Ok(parse_email(email)?.key().to_string())
+}
+
+/// The one place where an address becomes one.
+pub fn parse_email(text: &str) -> Result<Email> {
+    Email::parse(text).map_err(|reason| Error::EmailAddressInvalid(format!("the address {reason}")))
+}

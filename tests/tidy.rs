@@ -1,0 +1,461 @@
+//! The rules that the compiler does not know. Each is a function over files in memory, so that each is also shown a
+//! tree that breaks it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file's path in the repository and what it holds.
+type Files = BTreeMap<String, String>;
+type Findings = Vec<String>;
+
+#[test]
+fn a_module_uses_only_modules_above_it() {
+    assert_tidy(module_order(&repository()));
+    let tree = |file, text| {
+        files(&[
+            (
+                "src/lib.rs",
+                "// ledger\nmod guard;\nmod tokens;\n\n// ways in\nmod otp;\n// Why totp.\nmod totp;\n\n// self service\nmod account;\n",
+            ),
+            (file, text),
+        ])
+    };
+    for (file, text) in [
+        ("src/guard/mod.rs", "use crate::tokens;"),
+        ("src/guard/mod.rs", "use crate::{guard, tokens::{self, Token}};"),
+        ("src/guard/mod.rs", "use super::tokens;"),
+        ("src/guard/deep.rs", "use super::super::tokens;"),
+        ("src/guard.rs", "fn f() { crate::otp::send() }"),
+        ("src/totp/mod.rs", "use crate::otp;"),
+    ] {
+        assert!(!module_order(&tree(file, text)).is_empty(), "{file}: {text}");
+    }
+    for (file, text) in [
+        ("src/tokens/mod.rs", "use crate::{guard, tokens::Token}; use super::guard::Bucket;"),
+        ("src/otp.rs", "use crate::tokens; // never crate::totp\nconst S: &str = \"crate::totp\";"),
+        ("src/guard/mod.rs", "use crate::guard_of_something_else;"),
+        ("src/account/mod.rs", "use crate::{otp, totp};"),
+    ] {
+        assert_eq!(module_order(&tree(file, text)), Findings::new(), "{file}: {text}");
+    }
+    assert!(!module_order(&files(&[("src/lib.rs", "mod a;")])).is_empty(), "a map without floors");
+    assert!(!module_order(&tree("src/stray/mod.rs", "")).is_empty(), "a module that is not on the map");
+}
+
+#[test]
+fn definer_functions_pin_their_search_path() {
+    assert_tidy(search_paths(&repository()));
+    let pinned = "create function f() returns text security definer set search_path = pg_catalog, pg_temp as $$;$$;";
+    assert_eq!(search_paths(&files(&[("src/a/a.sql", pinned)])), Findings::new());
+    for text in [
+        "create function f() language sql security definer as $$ select 1; $$;".to_owned(),
+        format!("{pinned} create function g() SECURITY\n  DEFINER set search_path = pg_catalog as $$;$$;"),
+        "create function f() security definer set search_path = '' as ''; -- set search_path = pg_catalog, pg_temp"
+            .to_owned(),
+    ] {
+        assert!(!search_paths(&files(&[("src/a/a.sql", &text)])).is_empty(), "{text}");
+    }
+    let rust = "#[pg_extern(security_definer)]\nfn f() {}";
+    assert!(!search_paths(&files(&[("src/a/mod.rs", rust)])).is_empty());
+    let rust = "#[pg_extern(security_definer)]\n#[search_path(pg_catalog, pg_temp)]\nfn f() {}";
+    assert_eq!(search_paths(&files(&[("src/a/mod.rs", rust)])), Findings::new());
+}
+
+#[test]
+fn files_are_short_enough_to_read() {
+    assert_tidy(sizes(&repository()));
+    let readme = [("README.md", ""), ("ARCHITECTURE.md", "")];
+    assert_eq!(sizes(&files(&readme)), Findings::new());
+    for (file, lines) in [("src/a/mod.rs", 601), ("core/src/a.rs", 601), ("tests/a.rs", 601), ("ARCHITECTURE.md", 151)]
+    {
+        let mut tree = files(&readme);
+        tree.insert(file.to_owned(), "\n".repeat(lines));
+        assert!(!sizes(&tree).is_empty(), "{file} of {lines} lines");
+    }
+    assert!(!sizes(&Files::new()).is_empty(), "no README, no ARCHITECTURE");
+}
+
+#[test]
+fn nothing_is_unwrapped_ignored_slept_or_spawned() {
+    assert_tidy(forbidden_words(&repository()));
+    for (file, text) in [
+        ("src/a/mod.rs", "fn f() { g().unwrap() }"),
+        ("core/src/a.rs", "fn f() { g()\n.unwrap() }"),
+        ("core/src/a.rs", "#[cfg(test)] mod tests { fn f() {} }\nfn f() { g().unwrap() }"),
+        ("src/a/mod.rs", "fn f() { std::thread::spawn(g); }"),
+        ("core/src/a.rs", "use std::thread;"),
+        ("core/src/a.rs", "fn f() { SystemTime::now(); }"),
+        ("core/src/a.rs", "fn f() { std::fs::read(p); }"),
+        ("core/src/a.rs", "use pgrx::prelude::*;"),
+        ("core/Cargo.toml", "[dependencies]\npgrx = \"1\""),
+        ("tests/a.rs", "#[test]\n#[ignore = \"later\"]\nfn f() {}"),
+        ("tests/a.rs", "fn f() { std::thread::sleep(d) }"),
+    ] {
+        assert!(!forbidden_words(&files(&[(file, text)])).is_empty(), "{file}: {text}");
+    }
+    for (file, text) in [
+        ("src/a/mod.rs", "/// Never `x.unwrap()`.\nfn f() -> &'static str { \"\\\".unwrap()\" }"),
+        ("core/src/a.rs", "fn f() {}\n#[cfg(test)]\nmod tests { fn f() { g().unwrap(); SystemTime::now(); } }"),
+        ("core/src/a/tests.rs", "fn f() { g().unwrap() }"),
+        ("core/src/a.rs", "//! No pgrx here.\nfn f<'a>(c: char) -> bool { c == '\"' || c == '\\'' }"),
+        ("tests/a.rs", "fn f() { g().unwrap(); wait_until(\"it\", d, h) }"),
+    ] {
+        assert_eq!(forbidden_words(&files(&[(file, text)])), Findings::new(), "{file}: {text}");
+    }
+}
+
+#[test]
+fn a_backend_links_no_second_crypto_library_and_no_runtime() {
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    assert_tidy(unwanted_packages("Cargo.lock", &names_in_lock(&lock), &["openssl", "openssl-sys", "openssl-src"]));
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "auth", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let names = names_in_tree(&String::from_utf8_lossy(&tree.stdout));
+    assert!(names.iter().any(|name| name == "pgrx"), "the tree of the extension has pgrx");
+    assert_tidy(unwanted_packages("the extension", &names, &["rsa", "openssl", "tokio", "rayon", "openssl-sys"]));
+
+    let broken = names_in_lock("[[package]]\nname = \"openssl-sys\"\nversion = \"1\"\n");
+    assert!(!unwanted_packages("Cargo.lock", &broken, &["openssl-sys"]).is_empty());
+    let broken = names_in_tree("auth v0.2.0 (/repo)\nrsa v0.9.8\n");
+    assert!(!unwanted_packages("the extension", &broken, &["rsa"]).is_empty());
+}
+
+#[test]
+fn every_module_opens_with_its_story() {
+    assert_tidy(stories(&repository()));
+    let story = |lines: usize| "//! A line.\n".repeat(lines) + "\nuse x;\n";
+    assert_eq!(stories(&files(&[("src/a/mod.rs", &story(15))])), Findings::new());
+    for text in [story(16), story(0), "\n//! Late.\n".to_owned()] {
+        assert!(!stories(&files(&[("src/a/mod.rs", &text)])).is_empty());
+    }
+}
+
+/// The module order of `src/lib.rs` is the map: what stands below is out of sight, and ways in do not see each other.
+fn module_order(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    let map = tree.get("src/lib.rs").map_or("", String::as_str);
+    let (mut modules, mut ways_in, mut floor, mut before) = (Vec::new(), Vec::new(), "", "");
+    for line in map.lines() {
+        // A comment after an empty line opens a floor; one right above a module is about that module.
+        if let (Some(title), "") = (line.strip_prefix("// "), before) {
+            floor = title;
+        }
+        before = line.trim();
+        let declared = line.trim().trim_start_matches("pub ").trim_start_matches("pub(crate) ");
+        if let Some(name) = declared.strip_prefix("mod ").and_then(|rest| rest.strip_suffix(';')) {
+            modules.push(name);
+            if floor.starts_with("ways in") {
+                ways_in.push(name);
+            }
+        }
+    }
+    if ways_in.is_empty() {
+        findings.push("src/lib.rs has no module on a floor `// ways in`".to_owned());
+    }
+    for (path, text) in rust(tree, &["src/"]) {
+        if path == "src/lib.rs" {
+            continue;
+        }
+        let rest = &path["src/".len()..];
+        let own = rest.split('/').next().unwrap().trim_end_matches(".rs");
+        let Some(place) = modules.iter().position(|module| *module == own) else {
+            findings.push(format!("{path}: `{own}` is not on the map in src/lib.rs"));
+            continue;
+        };
+        let top = !rest.contains('/') || rest.ends_with("/mod.rs") && rest.matches('/').count() == 1;
+        for used in used_modules(&code_only(text), top) {
+            let Some(used_place) = modules.iter().position(|module| *module == used) else { continue };
+            if used_place > place {
+                findings.push(format!("{path} uses `{used}`, which stands below `{own}` in src/lib.rs"));
+            } else if used != own && ways_in.contains(&own) && ways_in.contains(&used.as_str()) {
+                findings.push(format!("{path}: the way in `{own}` uses the way in `{used}`"));
+            }
+        }
+    }
+    findings
+}
+
+/// The first names after every `crate::`, and after every chain of `super::` that leads to the crate.
+fn used_modules(code: &str, top: bool) -> Vec<String> {
+    let anchors: &[&str] = if top { &["crate::", "super::"] } else { &["crate::", "super::super::"] };
+    let mut names = Vec::new();
+    for anchor in anchors {
+        for (at, _) in code.match_indices(anchor) {
+            let rest = &code[at + anchor.len()..];
+            let Some(group) = rest.strip_prefix('{') else {
+                names.push(first_name(rest));
+                continue;
+            };
+            let (mut depth, mut begin) = (1, 0);
+            for (index, character) in group.char_indices() {
+                match character {
+                    '{' => depth += 1,
+                    '}' if depth > 1 => depth -= 1,
+                    ',' | '}' if depth == 1 => {
+                        names.push(first_name(&group[begin..index]));
+                        begin = index + 1;
+                        if character == '}' {
+                            break;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    names
+}
+
+fn first_name(text: &str) -> String {
+    text.trim_start().chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+/// A definer function that finds its names by the caller's path is the caller's to take over.
+fn search_paths(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    for (path, text) in tree.iter().filter(|(path, _)| path.starts_with("src/") && path.ends_with(".sql")) {
+        for statement in sql_statements(text) {
+            let words = statement.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+            let definers = words.matches("security definer").count();
+            let pinned = words.matches("set search_path = pg_catalog, pg_temp").count();
+            if definers > pinned && !words.starts_with("comment on") {
+                let begin: String = words.chars().take(80).collect();
+                findings.push(format!("{path}: a security definer without `pg_catalog, pg_temp`: {begin}"));
+            }
+        }
+    }
+    for (path, text) in rust(tree, &["src/"]) {
+        let code = code_only(text);
+        if code.matches("security_definer").count() > code.matches("#[search_path(pg_catalog, pg_temp)]").count() {
+            findings.push(format!("{path}: a security_definer without #[search_path(pg_catalog, pg_temp)]"));
+        }
+    }
+    findings
+}
+
+/// Cuts a script at the semicolons outside dollar quotes; comments are left out.
+fn sql_statements(script: &str) -> Vec<String> {
+    let (mut statements, mut quote) = (vec![String::new()], None::<String>);
+    for line in script.lines() {
+        let mut rest = line.split("--").next().unwrap_or_default();
+        while let Some(character) = rest.chars().next() {
+            let tag = rest.strip_prefix('$').and_then(|after| {
+                let name = first_name(after);
+                after[name.len()..].starts_with('$').then(|| format!("${name}$"))
+            });
+            let taken = match (&tag, &quote) {
+                (Some(tag), None) => {
+                    quote = Some(tag.clone());
+                    tag.len()
+                }
+                (Some(tag), Some(open)) if tag == open => {
+                    quote = None;
+                    tag.len()
+                }
+                _ => character.len_utf8(),
+            };
+            statements.last_mut().unwrap().push_str(&rest[..taken]);
+            if character == ';' && quote.is_none() {
+                statements.push(String::new());
+            }
+            rest = &rest[taken..];
+        }
+        statements.last_mut().unwrap().push('\n');
+    }
+    statements
+}
+
+fn sizes(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    let too_long = |path: &str, limit: usize| {
+        let lines = tree.get(path).map_or(0, |text| text.lines().count());
+        (lines > limit).then(|| format!("{path} has {lines} lines, more than {limit}"))
+    };
+    for path in tree.keys().filter(|path| path.starts_with("src/") || path.ends_with(".rs")) {
+        findings.extend(too_long(path, 600));
+    }
+    for required in ["README.md", "ARCHITECTURE.md"] {
+        if !tree.contains_key(required) {
+            findings.push(format!("{required} is missing"));
+        }
+    }
+    findings.extend(too_long("ARCHITECTURE.md", 150));
+    findings
+}
+
+/// Words that must not stand in code, by where. `core` gets time, randomness and bytes from its caller.
+fn forbidden_words(tree: &Files) -> Findings {
+    const RULES: [(&[&str], &[&str]); 3] = [
+        (&["src/", "core/src/"], &[".unwrap()", "thread::spawn", "use std::thread"]),
+        (
+            &["core/src/"],
+            &[
+                "pgrx",
+                "SystemTime::now",
+                "Instant::now",
+                "std::fs",
+                "std::net",
+                "std::env",
+                "std::process",
+                "OsRng",
+                "getrandom",
+                "thread_rng",
+            ],
+        ),
+        (&["tests/"], &["#[ignore", "thread::sleep"]),
+    ];
+    let mut findings = Findings::new();
+    for (places, words) in RULES {
+        for (path, text) in rust(tree, places) {
+            let code = without_tests(path, &code_only(text));
+            findings.extend(words.iter().filter(|word| code.contains(**word)).map(|word| format!("{path}: `{word}`")));
+        }
+    }
+    let manifest = tree.get("core/Cargo.toml").map_or("", String::as_str);
+    if manifest.lines().any(|line| line.trim_start().starts_with("pgrx") || line.contains("\"pgrx")) {
+        findings.push("core/Cargo.toml depends on pgrx".to_owned());
+    }
+    findings
+}
+
+fn stories(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    for (path, text) in rust(tree, &["src/"]).filter(|(path, _)| path.ends_with("/mod.rs")) {
+        let lines = text.lines().take_while(|line| line.starts_with("//!")).count();
+        if !(1..=15).contains(&lines) {
+            findings.push(format!("{path} opens with {lines} lines of `//!`, not with 1 to 15"));
+        }
+    }
+    findings
+}
+
+fn names_in_lock(lock: &str) -> Vec<String> {
+    lock.lines().filter_map(|line| Some(line.strip_prefix("name = \"")?.trim_end_matches('"').to_owned())).collect()
+}
+
+fn names_in_tree(tree: &str) -> Vec<String> {
+    tree.lines().filter_map(|line| Some(line.split_whitespace().next()?.to_owned())).collect()
+}
+
+fn unwanted_packages(place: &str, names: &[String], unwanted: &[&str]) -> Findings {
+    let found = names.iter().filter(|name| unwanted.contains(&name.as_str()));
+    found.map(|name| format!("{place} has the package {name}")).collect()
+}
+
+/// Code without its comments and without what its strings say; lines stay where they are.
+fn code_only(text: &str) -> String {
+    let (mut code, mut rest) = (String::new(), text);
+    while let Some(character) = rest.chars().next() {
+        let taken = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if let Some(hashes) = raw_string(rest, code.chars().last()) {
+            let end = format!("\"{}", "#".repeat(hashes));
+            let begin = hashes + 2;
+            rest[begin..].find(&end).map_or(rest.len(), |at| begin + at + end.len())
+        } else if character == '"' {
+            quoted(rest, '"')
+        } else if character == '\'' && (rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'')) {
+            quoted(rest, '\'')
+        } else {
+            code.push(character);
+            rest = &rest[character.len_utf8()..];
+            continue;
+        };
+        code.extend(rest[..taken].chars().filter(|character| *character == '\n'));
+        rest = &rest[taken..];
+    }
+    code
+}
+
+/// How many `#` open the raw string that begins here, if one does.
+fn raw_string(rest: &str, before: Option<char>) -> Option<usize> {
+    let after =
+        rest.strip_prefix('r').filter(|_| !before.is_some_and(|before| before.is_alphanumeric() && before != 'b'))?;
+    let hashes = after.chars().take_while(|character| *character == '#').count();
+    after[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// The length of a quoted literal with its quotes.
+fn quoted(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (index, character) in rest.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if character == quote => return index + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// Code without what is compiled for unit tests only.
+fn without_tests(path: &str, code: &str) -> String {
+    if path.ends_with("/tests.rs") {
+        return String::new();
+    }
+    let (mut kept, mut rest) = (String::new(), code);
+    while let Some(at) = rest.find("#[cfg(test)]") {
+        kept.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let mut depth = 0;
+        let end = rest.char_indices().find_map(|(index, character)| {
+            match character {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+            (depth == 0 && matches!(character, '}' | ';')).then_some(index + 1)
+        });
+        rest = &rest[end.unwrap_or(rest.len())..];
+    }
+    kept + rest
+}
+
+fn rust<'a>(tree: &'a Files, places: &'a [&str]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    tree.iter()
+        .map(|(path, text)| (path.as_str(), text.as_str()))
+        .filter(|(path, _)| path.ends_with(".rs") && places.iter().any(|place| path.starts_with(place)))
+}
+
+fn files(entries: &[(&str, &str)]) -> Files {
+    entries.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect()
+}
+
+#[track_caller]
+fn assert_tidy(findings: Findings) {
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap()
+}
+
+fn repository() -> Files {
+    let mut tree = Files::new();
+    for place in ["src", "core", "pgrx-tests", "sidecar", "tests", "README.md", "ARCHITECTURE.md"] {
+        collect(&root().join(place), &mut tree);
+    }
+    tree
+}
+
+fn collect(path: &Path, tree: &mut Files) {
+    if path.is_dir() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name() != "target" && entry.file_name() != "node_modules" {
+                collect(&entry.path(), tree);
+            }
+        }
+    } else if let Ok(text) = std::fs::read_to_string(path) {
+        let name = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        tree.insert(name, text);
+    }
+}
