@@ -11,7 +11,7 @@ use crate::jwk::{Algorithm, VerifyingKey};
 use crate::{base64url, json};
 
 /// Longest token in bytes; anything above is refused before it is looked at.
-pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+pub const MAX_TOKEN_BYTES: usize = 64 * 1024;
 const MAX_KID_BYTES: usize = 128;
 
 /// Why a token is refused.

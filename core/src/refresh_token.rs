@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::base64url;
 
 /// What the MAC key is derived for: `RootKey::derive(PURPOSE)`. Frozen.
-pub const PURPOSE: &str = "refresh_token";
+pub const PURPOSE: &str = "refresh-token";
 
 const VERSION: u8 = 1;
 const SIGNED_BYTES: usize = 29;

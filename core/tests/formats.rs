@@ -16,14 +16,14 @@ const ID: [u8; 16] = [0x00, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88, 0x99
 const DERIVED: [(&str, &str); 4] = [
     ("", "449520fa89695ef65178e5066842f60ef50e10f1c3c014ae4c420f64b6c6b37e"),
     ("check", "273f87d95b184b7af01e0dba534ab780df038380fa35bac28f0b7691af194509"),
-    ("refresh_token", "58d9e89a032bc481cacbc8bf20f231d56d494e4050af632e1b6b9e3cbd0015a8"),
-    ("seal/signing_keys.private_key_sealed", "4001c980456f2d5964e5bdf953aba965cc57b663b6ee98c58dae7ba07d3290a4"),
+    ("refresh-token", "ea14866dadf4de7b2c9cc57128ce9b75be908b2c78804ceac69c3bbc8494062f"),
+    ("seal/signing_keys.private_sealed", "bfc00c400c07eb432580719dd253c8f450e9d3ec5e605ad9d9bc79c5bc022537"),
 ];
 const CHECK_VALUE: &str = "37df081150ece8c4d68f515c7b7a2aa4";
-const REFRESH_TOKEN_BYTES: &str = "010000000700112233445566778899aabbccddeeff000000000000002a7a0b0d5b3c78036d092b9d3550976221";
-const REFRESH_TOKEN: &str = "AQAAAAcAESIzRFVmd4iZqrvM3e7_AAAAAAAAACp6Cw1bPHgDbQkrnTVQl2Ih";
-const SEALED: &str = "0100000007a0a1a2a3a4a5a6a7a8a9aaab00ef9da88e526040b659f42e30c726c81929f2f50be741476c4bfbfd7247";
-const PLACE: Place = Place { table: "signing_keys", column: "private_key_sealed", row: &ID };
+const REFRESH_TOKEN_BYTES: &str = "010000000700112233445566778899aabbccddeeff000000000000002a8dc5d67d2118a3f437ecfe50041ba50a";
+const REFRESH_TOKEN: &str = "AQAAAAcAESIzRFVmd4iZqrvM3e7_AAAAAAAAACqNxdZ9IRij9Dfs_lAEG6UK";
+const SEALED: &str = "0100000007a0a1a2a3a4a5a6a7a8a9aaabda771fb935affd4f130188681e3c8c1e674d4704d687911dd1d897a54589";
+const PLACE: Place = Place { table: "signing_keys", column: "private_sealed", row: b"2026-11" };
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
