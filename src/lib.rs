@@ -11,15 +11,15 @@ pgrx::pg_module_magic!();
 mod platform;
 
 // ledger
-mod schema;
 mod config;
-mod keys;
-mod hooks;
-mod users;
-mod tokens;
 mod events;
-mod sessions;
+mod hooks;
 mod identity;
+mod keys;
+mod schema;
+mod sessions;
+mod tokens;
+mod users;
 
 // door
 mod door;
@@ -35,8 +35,7 @@ mod testing;
 // last: writes what all of them leave behind
 mod worker;
 
-static SHARED: [&dyn platform::shared::AnyArea; 3] =
-    [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS];
+static SHARED: [&dyn platform::shared::AnyArea; 3] = [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]

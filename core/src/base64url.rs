@@ -60,7 +60,8 @@ mod tests {
         for first in 0..=127u8 {
             for second in 0..=127u8 {
                 for third in [None, Some(b'A'), Some(b'E'), Some(b'B'), Some(b'='), Some(b' ')] {
-                    let text: String = [Some(first), Some(second), third].into_iter().flatten().map(char::from).collect();
+                    let text: String =
+                        [Some(first), Some(second), third].into_iter().flatten().map(char::from).collect();
                     if let Some(bytes) = decode(&text) {
                         assert_eq!(encode(&bytes), text);
                         decodable += 1;

@@ -199,7 +199,10 @@ fn is_invisible(character: char) -> bool {
 }
 
 fn becomes_ascii(character: char) -> bool {
-    ComposingNormalizerBorrowed::new_nfkc().normalize(character.encode_utf8(&mut [0; 4])).bytes().any(|byte| byte.is_ascii())
+    ComposingNormalizerBorrowed::new_nfkc()
+        .normalize(character.encode_utf8(&mut [0; 4]))
+        .bytes()
+        .any(|byte| byte.is_ascii())
 }
 
 fn category(character: char) -> GeneralCategory {
@@ -252,37 +255,89 @@ mod tests {
             (
                 InvalidEmail::Invisible,
                 &[
-                    " a@example.com", "a@example.com ", "a b@example.com", "a@example.com\n", "a@x.com\r\nRCPT TO:<b@x.com>",
-                    "a\0@example.com", "a\u{a0}b@example.com", "a\u{200b}@example.com", "a\u{202e}@example.com",
-                    "a@exam\u{ad}ple.com", "a@exam\u{200d}ple.com", "\u{feff}a@example.com", "a\u{e0061}@example.com",
-                    "a\u{fe0f}@example.com", "a\u{115f}@example.com", "a\u{3164}@example.com", "a\u{e000}@example.com",
-                    "a\u{378}@example.com", "a\u{2028}@example.com", "a\u{7f}@example.com", "a\u{85}@example.com",
+                    " a@example.com",
+                    "a@example.com ",
+                    "a b@example.com",
+                    "a@example.com\n",
+                    "a@x.com\r\nRCPT TO:<b@x.com>",
+                    "a\0@example.com",
+                    "a\u{a0}b@example.com",
+                    "a\u{200b}@example.com",
+                    "a\u{202e}@example.com",
+                    "a@exam\u{ad}ple.com",
+                    "a@exam\u{200d}ple.com",
+                    "\u{feff}a@example.com",
+                    "a\u{e0061}@example.com",
+                    "a\u{fe0f}@example.com",
+                    "a\u{115f}@example.com",
+                    "a\u{3164}@example.com",
+                    "a\u{e000}@example.com",
+                    "a\u{378}@example.com",
+                    "a\u{2028}@example.com",
+                    "a\u{7f}@example.com",
+                    "a\u{85}@example.com",
                 ],
             ),
             (
                 InvalidEmail::Character,
                 &[
-                    "\"a\"@example.com", "a(comment)@example.com", "<a@example.com", "Mike<a@example.com", "a,b@example.com",
-                    "a;b@example.com", "a:b@example.com", "a\\b@example.com", "a[b@example.com", "😀@example.com",
-                    "a\u{201c}@example.com", "\u{301}a@example.com", "a.\u{301}@example.com", "mailto:a@example.com",
+                    "\"a\"@example.com",
+                    "a(comment)@example.com",
+                    "<a@example.com",
+                    "Mike<a@example.com",
+                    "a,b@example.com",
+                    "a;b@example.com",
+                    "a:b@example.com",
+                    "a\\b@example.com",
+                    "a[b@example.com",
+                    "😀@example.com",
+                    "a\u{201c}@example.com",
+                    "\u{301}a@example.com",
+                    "a.\u{301}@example.com",
+                    "mailto:a@example.com",
                 ],
             ),
             (
                 InvalidEmail::Lookalike,
                 &[
-                    "mi\u{212a}e@example.com", "\u{ff4d}ike@example.com", "a\u{ff20}b@example.com", "ﬁve@example.com",
-                    "a²@example.com", "\u{ff71}@example.com", "\u{1d41a}@example.com", "a\u{ff0c}b@example.com",
-                    "\u{2460}@example.com", "\u{17f}@example.com",
+                    "mi\u{212a}e@example.com",
+                    "\u{ff4d}ike@example.com",
+                    "a\u{ff20}b@example.com",
+                    "ﬁve@example.com",
+                    "a²@example.com",
+                    "\u{ff71}@example.com",
+                    "\u{1d41a}@example.com",
+                    "a\u{ff0c}b@example.com",
+                    "\u{2460}@example.com",
+                    "\u{17f}@example.com",
                 ],
             ),
             (InvalidEmail::NoDot, &["a@localhost", "a@xn--fsqu00a"]),
             (
                 InvalidEmail::Domain,
                 &[
-                    "a@", "a@.com", "a@com.", "a@example..com", "a@-example.com", "a@example-.com", "a@exa_mple.com",
-                    "a@[127.0.0.1]", "a@127.0.0.1", "a@example.123", "a@xn--.com", "a@xn--a.com", "a@ex<ample.com",
-                    "a@example.com>", "a@example.com,b", "a@example.com;b.com", "a@exa%mple.com", "a@ab--c.com",
-                    "a@\u{301}x.com", "a@😀\u{ff20}x.com", "a@example.com.", "a@x.com?cc=b.com",
+                    "a@",
+                    "a@.com",
+                    "a@com.",
+                    "a@example..com",
+                    "a@-example.com",
+                    "a@example-.com",
+                    "a@exa_mple.com",
+                    "a@[127.0.0.1]",
+                    "a@127.0.0.1",
+                    "a@example.123",
+                    "a@xn--.com",
+                    "a@xn--a.com",
+                    "a@ex<ample.com",
+                    "a@example.com>",
+                    "a@example.com,b",
+                    "a@example.com;b.com",
+                    "a@exa%mple.com",
+                    "a@ab--c.com",
+                    "a@\u{301}x.com",
+                    "a@😀\u{ff20}x.com",
+                    "a@example.com.",
+                    "a@x.com?cc=b.com",
                 ],
             ),
         ] {
@@ -354,7 +409,12 @@ mod tests {
     fn no_code_point_in_the_domain_leaves_ascii() {
         for character in '\0'..=char::MAX {
             let Ok(email) = Email::parse(&format!("mike@e{character}x.com")) else { continue };
-            assert!(email.domain().bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte)));
+            assert!(
+                email
+                    .domain()
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+            );
             let again = Email::parse(email.address());
             assert_eq!(again.as_ref().map(Email::key), Ok(email.key()), "U+{:04X}", character as u32);
         }

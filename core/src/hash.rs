@@ -170,10 +170,12 @@ fn run_argon2(
         .map_err(|_| HashError::Malformed)?;
     // The crate asks for its blocks with `alloc_zeroed` and answers a null pointer with an error (argon2 0.6, `Blocks::new`);
     // tests/out_of_memory.rs holds it to that.
-    Argon2::new(algorithm, version, parameters).hash_password_into(password, salt, digest).map_err(|error| match error {
-        argon2::Error::OutOfMemory => HashError::OutOfMemory,
-        _ => HashError::Malformed,
-    })
+    Argon2::new(algorithm, version, parameters).hash_password_into(password, salt, digest).map_err(
+        |error| match error {
+            argon2::Error::OutOfMemory => HashError::OutOfMemory,
+            _ => HashError::Malformed,
+        },
+    )
 }
 
 #[cfg(test)]
@@ -265,11 +267,22 @@ mod tests {
     fn absurd_costs_are_refused_before_any_work() {
         let started = std::time::Instant::now();
         for parameters in [
-            "m=262145,t=1,p=1", "m=4194304,t=1,p=1", "m=4294967295,t=1,p=1", "m=64,t=17,p=1", "m=64,t=4294967295,p=1",
-            "m=64,t=2,p=5", "m=64,t=1,p=16777215", "m=4294967296,t=1,p=1", "m=99999999999999999999999,t=1,p=1",
-            "m=64,t=99999999999999999999,p=1", "m=0,t=0,p=4294967295", "m=8,t=1,p=536870913",
+            "m=262145,t=1,p=1",
+            "m=4194304,t=1,p=1",
+            "m=4294967295,t=1,p=1",
+            "m=64,t=17,p=1",
+            "m=64,t=4294967295,p=1",
+            "m=64,t=2,p=5",
+            "m=64,t=1,p=16777215",
+            "m=4294967296,t=1,p=1",
+            "m=99999999999999999999999,t=1,p=1",
+            "m=64,t=99999999999999999999,p=1",
+            "m=0,t=0,p=4294967295",
+            "m=8,t=1,p=536870913",
         ] {
-            let stored = format!("$argon2id$v=19${parameters}$AAECAwQFBgcICQoLDA0ODw$nIfAaJi8GFFmabVKi5XTbmIpRklNelXCbzkaBAYGjBk");
+            let stored = format!(
+                "$argon2id$v=19${parameters}$AAECAwQFBgcICQoLDA0ODw$nIfAaJi8GFFmabVKi5XTbmIpRklNelXCbzkaBAYGjBk"
+            );
             assert_eq!(verify_password(PASSWORD, &stored), Err(HashError::TooCostly), "{stored}");
             assert!(is_known_scheme(&stored));
         }
@@ -278,13 +291,17 @@ mod tests {
             assert_eq!(verify_password(PASSWORD, &stored), Err(HashError::TooCostly), "{stored}");
         }
         for cost in [
-            Cost { memory_kib: 262_145, ..CHEAP }, Cost { iterations: 17, ..CHEAP }, Cost { parallelism: 5, ..CHEAP },
+            Cost { memory_kib: 262_145, ..CHEAP },
+            Cost { iterations: 17, ..CHEAP },
+            Cost { parallelism: 5, ..CHEAP },
             Cost { memory_kib: u32::MAX, iterations: u32::MAX, parallelism: u32::MAX },
         ] {
             assert_eq!(hash_password(PASSWORD, cost, SALT), Err(HashError::TooCostly), "{cost:?}");
         }
         for cost in [
-            Cost { memory_kib: 7, ..CHEAP }, Cost { memory_kib: 31, parallelism: 4, ..CHEAP }, Cost { iterations: 0, ..CHEAP },
+            Cost { memory_kib: 7, ..CHEAP },
+            Cost { memory_kib: 31, parallelism: 4, ..CHEAP },
+            Cost { iterations: 0, ..CHEAP },
             Cost { parallelism: 0, ..CHEAP },
         ] {
             assert_eq!(hash_password(PASSWORD, cost, SALT), Err(HashError::Malformed), "{cost:?}");
@@ -299,9 +316,24 @@ mod tests {
         let good = MADE_ELSEWHERE[0].1;
         let bcrypt = MADE_ELSEWHERE[11].1;
         let mut malformed: Vec<String> = [
-            "", "$", "$$", "$$$$$$", "plain", "$argon2id$", "$argon2id$v=19$", "$argon2id$v=19$m=64,t=2,p=1$$", "$2b$", "$2b$04$",
-            "$2b$04$é", "$5$rounds=5000$salt$hash", "$6$salt$hash", "$scrypt$ln=16,r=8,p=1$c2FsdA$aGFzaA", "md5abc",
-            "$y$j9T$salt$hash", "$fbscrypt$v=1", "\u{0}",
+            "",
+            "$",
+            "$$",
+            "$$$$$$",
+            "plain",
+            "$argon2id$",
+            "$argon2id$v=19$",
+            "$argon2id$v=19$m=64,t=2,p=1$$",
+            "$2b$",
+            "$2b$04$",
+            "$2b$04$é",
+            "$5$rounds=5000$salt$hash",
+            "$6$salt$hash",
+            "$scrypt$ln=16,r=8,p=1$c2FsdA$aGFzaA",
+            "md5abc",
+            "$y$j9T$salt$hash",
+            "$fbscrypt$v=1",
+            "\u{0}",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -309,19 +341,57 @@ mod tests {
         malformed.push("é".repeat(30));
         malformed.push(format!("$2b$0é{}", "a".repeat(53)));
         for (from, to) in [
-            ("argon2id", "argon2"), ("argon2id", "argon2ID"), ("v=19", "v=18"), ("v=19", "v=19 "), ("v=19", "v="), ("m=64", "m=064"),
-            ("m=64", "m="), ("m=64", "m=-1"), ("m=64", "m=+64"), ("m=64", "m=7"), ("m=64,t=2", "t=2,m=64"), ("t=2", "t=0"),
-            ("p=1", "p=0"), ("p=1", "p=1,keyid=AAAA"), ("p=1", "p=1,"), ("p=1", "x=1"), ("ODw", "ODw="), ("ODw", "ODx"),
-            ("AAECAwQFBgcICQoLDA0ODw", "AAECAw"), ("jBk", "jBk="), ("jBk", "jBl"), ("jBk", "jBk "), ("jBk", "jBk$"),
-            ("bmIpRklNelXCbzkaBAYGjBk", ""), ("GFF", "-_-"), ("$argon2id", "argon2id"), ("$argon2id", "$$argon2id"),
+            ("argon2id", "argon2"),
+            ("argon2id", "argon2ID"),
+            ("v=19", "v=18"),
+            ("v=19", "v=19 "),
+            ("v=19", "v="),
+            ("m=64", "m=064"),
+            ("m=64", "m="),
+            ("m=64", "m=-1"),
+            ("m=64", "m=+64"),
+            ("m=64", "m=7"),
+            ("m=64,t=2", "t=2,m=64"),
+            ("t=2", "t=0"),
+            ("p=1", "p=0"),
+            ("p=1", "p=1,keyid=AAAA"),
+            ("p=1", "p=1,"),
+            ("p=1", "x=1"),
+            ("ODw", "ODw="),
+            ("ODw", "ODx"),
+            ("AAECAwQFBgcICQoLDA0ODw", "AAECAw"),
+            ("jBk", "jBk="),
+            ("jBk", "jBl"),
+            ("jBk", "jBk "),
+            ("jBk", "jBk$"),
+            ("bmIpRklNelXCbzkaBAYGjBk", ""),
+            ("GFF", "-_-"),
+            ("$argon2id", "argon2id"),
+            ("$argon2id", "$$argon2id"),
         ] {
             assert!(good.contains(from));
             malformed.push(good.replace(from, to));
         }
         for (from, to) in [
-            ("$2b", "$2x"), ("$2b", "$2"), ("$2b", "$2z"), ("$04", "$03"), ("$04", "$00"), ("$04", "$32"), ("$04", "$99"), ("$04", "$4"),
-            ("$04", "$+4"), ("$04", "$ 4"), ("$04", "$004"), ("abc", "ab"), ("abc", "abcd"), ("abc", "ab+"), ("abc", "ab="),
-            ("abc", "ab$"), ("c6e", "c6f"), ("uuj", "uvj"), ("c6e", "c6e\n"),
+            ("$2b", "$2x"),
+            ("$2b", "$2"),
+            ("$2b", "$2z"),
+            ("$04", "$03"),
+            ("$04", "$00"),
+            ("$04", "$32"),
+            ("$04", "$99"),
+            ("$04", "$4"),
+            ("$04", "$+4"),
+            ("$04", "$ 4"),
+            ("$04", "$004"),
+            ("abc", "ab"),
+            ("abc", "abcd"),
+            ("abc", "ab+"),
+            ("abc", "ab="),
+            ("abc", "ab$"),
+            ("c6e", "c6f"),
+            ("uuj", "uvj"),
+            ("c6e", "c6e\n"),
         ] {
             assert!(bcrypt.contains(from));
             malformed.push(bcrypt.replace(from, to));

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{Deserializer, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Levels of nesting, the outermost object included.
@@ -114,14 +114,31 @@ mod tests {
     #[test]
     fn what_has_two_meanings_is_refused() {
         for text in [
-            "", "[]", "1", "null", "\"a\"", "{", "{}x", "{} {}", "{\"a\":1,}", "{'a':1}", "\u{feff}{}",
+            "",
+            "[]",
+            "1",
+            "null",
+            "\"a\"",
+            "{",
+            "{}x",
+            "{} {}",
+            "{\"a\":1,}",
+            "{'a':1}",
+            "\u{feff}{}",
             r#"{"a":1,"a":1}"#,
             r#"{"a":1,"\u0061":2}"#,
             r#"{"a":{"b":1,"b":2}}"#,
             r#"{"a":[{"b":1,"b":2}]}"#,
-            r#"{"a":1e400}"#, r#"{"a":-1e400}"#, r#"{"a":NaN}"#, r#"{"a":01}"#, r#"{"a":+1}"#,
-            r#"{"a":"\u0000"}"#, r#"{"\u0000":1}"#, r#"{"a":"\ud800"}"#,
-            "{\"a\":\"line\nbreak\"}", "{\"a\":1 /* comment */}",
+            r#"{"a":1e400}"#,
+            r#"{"a":-1e400}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":01}"#,
+            r#"{"a":+1}"#,
+            r#"{"a":"\u0000"}"#,
+            r#"{"\u0000":1}"#,
+            r#"{"a":"\ud800"}"#,
+            "{\"a\":\"line\nbreak\"}",
+            "{\"a\":1 /* comment */}",
         ] {
             assert_eq!(parse_object(text.as_bytes()), None, "{text}");
         }
@@ -132,7 +149,9 @@ mod tests {
     #[test]
     fn what_has_one_meaning_is_read_as_serde_json_reads_it() {
         for text in [
-            "{}", " { } \n", r#"{"a":{"a":{"a":[1,2.5,-3,true,false,null,"é\n😀"]}},"b":18446744073709551615,"c":1e300}"#,
+            "{}",
+            " { } \n",
+            r#"{"a":{"a":{"a":[1,2.5,-3,true,false,null,"é\n😀"]}},"b":18446744073709551615,"c":1e300}"#,
         ] {
             let expected: Value = serde_json::from_str(text).expect("the text is JSON");
             assert_eq!(parse_object(text.as_bytes()).map(Value::Object), Some(expected), "{text}");

@@ -106,7 +106,9 @@ impl VerifyingKey {
         }
         let key = match algorithm {
             Algorithm::Es256 => DecodingKey::from_ec_der(&import::point(jwk)?),
-            Algorithm::EdDsa => DecodingKey::from_ed_der(import::exact(jwk, "x", "x is not 32 bytes of base64url")?.as_slice()),
+            Algorithm::EdDsa => {
+                DecodingKey::from_ed_der(import::exact(jwk, "x", "x is not 32 bytes of base64url")?.as_slice())
+            }
             _ => {
                 let (modulus, exponent) = import::rsa_components(jwk)?;
                 DecodingKey::from_rsa_raw_components(&modulus, &exponent)
@@ -161,7 +163,8 @@ impl SigningKey {
         let failed = |_| KeyError::Malformed("the generator of the operating system failed");
         let bytes = match algorithm {
             Algorithm::Es256 => {
-                let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, random).map_err(failed)?;
+                let document =
+                    EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, random).map_err(failed)?;
                 Zeroizing::new(document.as_ref().to_vec())
             }
             Algorithm::EdDsa => {
@@ -287,12 +290,18 @@ mod tests {
             }
         }
         assert_eq!(SigningKey::generate(Algorithm::Rs256, &random).expect_err("RS256"), KeyError::Unsupported);
-        assert_eq!(SigningKey::from_private_bytes(Algorithm::Rs256, &[0; 500]).expect_err("RS256"), KeyError::Unsupported);
+        assert_eq!(
+            SigningKey::from_private_bytes(Algorithm::Rs256, &[0; 500]).expect_err("RS256"),
+            KeyError::Unsupported
+        );
     }
 
     #[test]
     fn weak_and_malformed_private_bytes() {
-        assert_eq!(SigningKey::from_private_bytes(Algorithm::Hs256, &[1; 31]).expect_err("31 bytes"), KeyError::WeakSecret);
+        assert_eq!(
+            SigningKey::from_private_bytes(Algorithm::Hs256, &[1; 31]).expect_err("31 bytes"),
+            KeyError::WeakSecret
+        );
         assert!(SigningKey::from_private_bytes(Algorithm::Hs256, &[1; 32]).is_ok());
         assert_eq!(VerifyingKey::from_secret(&[1; 31]).expect_err("31 bytes"), KeyError::WeakSecret);
         let random = SystemRandom::new();
@@ -312,7 +321,10 @@ mod tests {
         for algorithm in SIGNING {
             let key = SigningKey::generate(algorithm, &random).expect("a key");
             assert_eq!(format!("{key:?}"), format!("SigningKey {{ algorithm: {algorithm:?}, .. }}"));
-            assert_eq!(format!("{:?}", key.verifying_key()), format!("VerifyingKey {{ algorithm: {algorithm:?}, .. }}"));
+            assert_eq!(
+                format!("{:?}", key.verifying_key()),
+                format!("VerifyingKey {{ algorithm: {algorithm:?}, .. }}")
+            );
             let jwk = key.public_jwk("kid").to_string();
             assert!(!jwk.contains("\"d\"") && !jwk.contains("\"k\""));
         }

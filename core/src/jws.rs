@@ -139,5 +139,6 @@ fn read_header(header: &Map<String, Value>) -> Result<(Algorithm, Option<String>
 
 /// A `kid` goes into queries and logs, so it is 1 to 128 letters, digits, `_`, `.`, `:`, `=` or `-`.
 pub(crate) fn is_valid_kid(kid: &str) -> bool {
-    (1..=MAX_KID_BYTES).contains(&kid.len()) && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:=-".contains(&byte))
+    (1..=MAX_KID_BYTES).contains(&kid.len())
+        && kid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:=-".contains(&byte))
 }

@@ -101,13 +101,19 @@ impl Claims {
 /// # Errors
 /// `Malformed` when `kid` is no plain name, or when `parse` would refuse the token: over 16 KiB, claims nested over 32 levels or with
 /// a NUL. No token leaves that cannot come back.
-pub fn sign(claims: &Map<String, Value>, kid: &str, key: &SigningKey, random: &SystemRandom) -> Result<String, KeyError> {
+pub fn sign(
+    claims: &Map<String, Value>,
+    kid: &str,
+    key: &SigningKey,
+    random: &SystemRandom,
+) -> Result<String, KeyError> {
     if !jws::is_valid_kid(kid) {
         return Err(KeyError::Malformed("kid is not a plain name"));
     }
     // Written out, so that the order of the members does not depend on a feature of serde_json.
     let header = format!(r#"{{"alg":"{}","typ":"JWT","kid":"{kid}"}}"#, key.algorithm().name());
-    let payload = serde_json::to_string(claims).map_err(|_| KeyError::Malformed("the claims cannot be written as JSON"))?;
+    let payload =
+        serde_json::to_string(claims).map_err(|_| KeyError::Malformed("the claims cannot be written as JSON"))?;
     let mut token = format!("{}.{}", base64url::encode(header.as_bytes()), base64url::encode(payload.as_bytes()));
     let signature = key
         .signature(token.as_bytes(), random)

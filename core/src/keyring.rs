@@ -78,7 +78,9 @@ impl Keyring {
                 continue;
             }
             let key = RootKey::parse(line)
-                .and_then(|key| if keys.iter().any(|other| other.id == key.id) { Err("the key id came before") } else { Ok(key) })
+                .and_then(|key| {
+                    if keys.iter().any(|other| other.id == key.id) { Err("the key id came before") } else { Ok(key) }
+                })
                 .map_err(|reason| KeyringError::Line { number: index + 1, reason })?;
             keys.push(key);
         }
@@ -114,7 +116,8 @@ impl RootKey {
             return Err("the key id is a decimal number from 1, without leading zeros");
         }
         let id = id.parse::<u32>().map_err(|_| "the key id is above 4294967295")?;
-        let decoded = Zeroizing::new(ENGINE.decode(encoded).map_err(|_| "the key is not standard base64 with padding")?);
+        let decoded =
+            Zeroizing::new(ENGINE.decode(encoded).map_err(|_| "the key is not standard base64 with padding")?);
         let bytes: [u8; KEY_BYTES] = decoded.as_slice().try_into().map_err(|_| "the key is not exactly 32 bytes")?;
         let bytes = Zeroizing::new(bytes);
         if bytes.iter().all(|byte| *byte == 0) {

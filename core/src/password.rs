@@ -92,7 +92,7 @@ mod tests {
             ("", weak()),
             ("sevench", weak()),
             ("eightchr", Ok(())),
-            ("ééééééé", weak()),                    // 14 bytes, seven characters
+            ("ééééééé", weak()),                          // 14 bytes, seven characters
             ("e\u{301}e\u{301}e\u{301}e\u{301}", weak()), // eight code points typed, four characters
             ("🦀🦀🦀🦀🦀🦀🦀🦀", Ok(())),
         ] {
@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn nothing_else_is_changed() {
-        for password in [" pass word ", "PASSWORD", "\u{ff50}ass", "pass\u{a0}", "ﬁve", "\u{feff}pass", "tab\tnewline\n"] {
+        for password in
+            [" pass word ", "PASSWORD", "\u{ff50}ass", "pass\u{a0}", "ﬁve", "\u{feff}pass", "tab\tnewline\n"]
+        {
             assert_eq!(*normalise(password), password);
         }
     }

@@ -140,7 +140,8 @@ mod tests {
         ] {
             assert_eq!(open(&keyring, &elsewhere, &sealed), Err(SealError::Forged), "{elsewhere:?}");
         }
-        let (dotted, split) = (Place { table: "a.b", column: "c", row: b"" }, Place { table: "a", column: "b.c", row: b"" });
+        let (dotted, split) =
+            (Place { table: "a.b", column: "c", row: b"" }, Place { table: "a", column: "b.c", row: b"" });
         let sealed = seal(keyring.current(), &dotted, b"secret", [9; 12]);
         assert_eq!(open(&keyring, &split, &sealed), Err(SealError::Forged));
     }

@@ -102,7 +102,13 @@ fn another_key_or_a_changed_byte_is_refused() {
         for (from, to) in [(0, token.len() - 1), (1, token.len()), (0, token.len() - 43), (0, 0)] {
             assert!(verify(&token[from..to], &verifying).is_err());
         }
-        for around in [format!("{token}\n"), format!(" {token}"), format!("{token}="), format!("{token}."), format!("Bearer {token}")] {
+        for around in [
+            format!("{token}\n"),
+            format!(" {token}"),
+            format!("{token}="),
+            format!("{token}."),
+            format!("Bearer {token}"),
+        ] {
             assert!(verify(&around, &verifying).is_err(), "{around:?}");
         }
     }
@@ -114,9 +120,11 @@ fn none_in_every_case_is_refused() {
     let keys = [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Hs256].map(|algorithm| key(algorithm).verifying_key());
     for variant in 0..16u32 {
         let letters = "none".char_indices();
-        let name: String =
-            letters.map(|(at, letter)| if variant >> at & 1 == 1 { letter.to_ascii_uppercase() } else { letter }).collect();
-        let signed = encoded(&format!(r#"{{"alg":"{name}","typ":"JWT"}}"#), r#"{"role":"service_role","exp":9999999999}"#);
+        let name: String = letters
+            .map(|(at, letter)| if variant >> at & 1 == 1 { letter.to_ascii_uppercase() } else { letter })
+            .collect();
+        let signed =
+            encoded(&format!(r#"{{"alg":"{name}","typ":"JWT"}}"#), r#"{"role":"service_role","exp":9999999999}"#);
         assert!(jwt::parse(&format!("{signed}.")).is_err());
         assert!(jwt::parse(&signed).is_err());
         assert_eq!(jwt::parse(&format!("{signed}.AA")).err(), Some(JwtError::UnknownAlgorithm), "{name}");
@@ -125,10 +133,15 @@ fn none_in_every_case_is_refused() {
             assert!(verify(&format!("{signed}.AA"), key).is_err());
         }
     }
-    for header in ["{}", r#"{"alg":null}"#, r#"{"alg":""}"#, r#"{"alg":["HS256"]}"#, r#"{"alg":"hs256"}"#, r#"{"alg":"HS256 "}"#] {
+    for header in
+        ["{}", r#"{"alg":null}"#, r#"{"alg":""}"#, r#"{"alg":["HS256"]}"#, r#"{"alg":"hs256"}"#, r#"{"alg":"HS256 "}"#]
+    {
         assert!(with_header(header).is_err(), "{header}");
     }
-    for name in ["HS384", "HS512", "RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512", "ES256K", "Ed25519", "Ed448", "dir"] {
+    for name in [
+        "HS384", "HS512", "RS384", "RS512", "PS256", "PS384", "PS512", "ES384", "ES512", "ES256K", "Ed25519", "Ed448",
+        "dir",
+    ] {
         assert_eq!(with_header(&format!(r#"{{"alg":"{name}"}}"#)), Err(JwtError::UnknownAlgorithm), "{name}");
     }
 }
@@ -162,8 +175,17 @@ fn a_public_key_is_no_secret() {
         let jwks_text = json!({"keys": [jwk.clone()]}).to_string();
         let print = thumbprint(&jwk).expect("a thumbprint");
         for secret in [
-            pem.as_bytes(), pem.trim_end().as_bytes(), &der, &point, &point[1..], jwk_text.as_bytes(), jwks_text.as_bytes(),
-            ssh.as_bytes(), standard_base64.as_bytes(), print.as_bytes(), b"",
+            pem.as_bytes(),
+            pem.trim_end().as_bytes(),
+            &der,
+            &point,
+            &point[1..],
+            jwk_text.as_bytes(),
+            jwks_text.as_bytes(),
+            ssh.as_bytes(),
+            standard_base64.as_bytes(),
+            print.as_bytes(),
+            b"",
         ] {
             let header = format!(r#"{{"alg":"HS256","typ":"JWT","kid":"{KID}"}}"#);
             let token = hmac_token(secret, &header, r#"{"role":"service_role","exp":9999999999}"#);
@@ -184,10 +206,23 @@ fn a_header_brings_no_key() {
     let jwk = attacker.public_jwk("attacker");
     assert!(with_header(HEADER).is_ok());
     for (name, value) in [
-        ("jwk", jwk.clone()), ("jwk", json!(null)), ("jku", json!("https://attacker.example/jwks.json")),
-        ("x5u", json!("https://attacker.example/x")), ("x5c", json!(["MIIB"])), ("x5t", json!("AA")), ("x5t#S256", json!("AA")),
-        ("crit", json!([])), ("crit", json!(["exp"])), ("b64", json!(false)), ("b64", json!(true)), ("zip", json!("DEF")),
-        ("cty", json!("JWT")), ("enc", json!("A256GCM")), ("ALG", json!("none")), ("Kid", json!("a")), ("", json!("")),
+        ("jwk", jwk.clone()),
+        ("jwk", json!(null)),
+        ("jku", json!("https://attacker.example/jwks.json")),
+        ("x5u", json!("https://attacker.example/x")),
+        ("x5c", json!(["MIIB"])),
+        ("x5t", json!("AA")),
+        ("x5t#S256", json!("AA")),
+        ("crit", json!([])),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("b64", json!(true)),
+        ("zip", json!("DEF")),
+        ("cty", json!("JWT")),
+        ("enc", json!("A256GCM")),
+        ("ALG", json!("none")),
+        ("Kid", json!("a")),
+        ("", json!("")),
     ] {
         let header = json!({"alg": "HS256", name: value}).to_string();
         assert!(matches!(with_header(&header), Err(JwtError::Malformed(_))), "{header}");
@@ -195,7 +230,16 @@ fn a_header_brings_no_key() {
     for typ in ["JWT", "jwt", "Jwt", "at+jwt", "AT+JWT"] {
         assert!(with_header(&json!({"alg": "HS256", "typ": typ}).to_string()).is_ok(), "{typ}");
     }
-    for typ in [json!(""), json!("JOSE"), json!("secevent+jwt"), json!("dpop+jwt"), json!("JWT "), json!(1), json!(null), json!(["JWT"])] {
+    for typ in [
+        json!(""),
+        json!("JOSE"),
+        json!("secevent+jwt"),
+        json!("dpop+jwt"),
+        json!("JWT "),
+        json!(1),
+        json!(null),
+        json!(["JWT"]),
+    ] {
         assert!(with_header(&json!({"alg": "HS256", "typ": typ}).to_string()).is_err(), "{typ}");
     }
 }
@@ -208,8 +252,24 @@ fn kid_is_a_plain_name() {
     let long = "a".repeat(129);
     let megabyte = "a".repeat(1 << 20);
     for kid in [
-        "", " ", "' OR 1=1", "a'; drop table auth.users; --", "../../dev/null", "/dev/null", "..\\..\\x", "a\nb", "a\0b", "é", "a b", "a/b",
-        "$(id)", "|id", "a%00", "\u{202e}a", &long, &megabyte,
+        "",
+        " ",
+        "' OR 1=1",
+        "a'; drop table auth.users; --",
+        "../../dev/null",
+        "/dev/null",
+        "..\\..\\x",
+        "a\nb",
+        "a\0b",
+        "é",
+        "a b",
+        "a/b",
+        "$(id)",
+        "|id",
+        "a%00",
+        "\u{202e}a",
+        &long,
+        &megabyte,
     ] {
         let header = json!({"alg": "HS256", "kid": kid}).to_string();
         assert!(matches!(with_header(&header), Err(JwtError::Malformed(_))), "{kid:.40}");
@@ -295,15 +355,33 @@ fn duplicates_and_what_is_no_object_are_refused() {
     let deep = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
     let deepest = deep(33);
     for payload in [
-        r#"{"sub":"a","sub":"b"}"#, r#"{"sub":"a","sub":"a"}"#, r#"{"sub":"a","\u0073ub":"b"}"#, r#"{"x":{"y":1,"y":2}}"#,
-        r#"{"x":[{"y":1,"y":2}]}"#, "[]", "null", "\"a\"", "1", "{", "{} {}", "{}\0", "\u{feff}{}", "{\"a\":\"\\u0000\"}", &deepest,
+        r#"{"sub":"a","sub":"b"}"#,
+        r#"{"sub":"a","sub":"a"}"#,
+        r#"{"sub":"a","\u0073ub":"b"}"#,
+        r#"{"x":{"y":1,"y":2}}"#,
+        r#"{"x":[{"y":1,"y":2}]}"#,
+        "[]",
+        "null",
+        "\"a\"",
+        "1",
+        "{",
+        "{} {}",
+        "{}\0",
+        "\u{feff}{}",
+        "{\"a\":\"\\u0000\"}",
+        &deepest,
     ] {
         assert_eq!(with_payload(payload), Err(JwtError::Malformed("the claims are not one JSON object")), "{payload}");
     }
     assert!(with_payload(&deep(32)).is_ok());
     for header in [
-        r#"{"alg":"HS256","alg":"HS256"}"#, r#"{"alg":"none","alg":"HS256"}"#, r#"{"alg":"HS256","\u0061lg":"none"}"#,
-        r#"{"alg":"HS256","kid":"a","kid":"b"}"#, r#"{"alg":"HS256"}{"#, r#"[{"alg":"HS256"}]"#, r#""HS256""#,
+        r#"{"alg":"HS256","alg":"HS256"}"#,
+        r#"{"alg":"none","alg":"HS256"}"#,
+        r#"{"alg":"HS256","\u0061lg":"none"}"#,
+        r#"{"alg":"HS256","kid":"a","kid":"b"}"#,
+        r#"{"alg":"HS256"}{"#,
+        r#"[{"alg":"HS256"}]"#,
+        r#""HS256""#,
     ] {
         assert!(matches!(with_header(header), Err(JwtError::Malformed(_))), "{header}");
     }
@@ -364,7 +442,9 @@ fn jsonwebtoken_agrees() {
             Algorithm::Es256 => {
                 (DecodingKey::from_ec_components(text("x"), text("y")).expect("a key"), EncodingKey::from_ec_der(bytes))
             }
-            Algorithm::EdDsa => (DecodingKey::from_ed_components(text("x")).expect("a key"), EncodingKey::from_ed_der(bytes)),
+            Algorithm::EdDsa => {
+                (DecodingKey::from_ed_components(text("x")).expect("a key"), EncodingKey::from_ed_der(bytes))
+            }
             _ => (DecodingKey::from_secret(bytes), EncodingKey::from_secret(bytes)),
         };
         let mut validation = Validation::new(theirs);

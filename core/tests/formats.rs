@@ -20,7 +20,8 @@ const DERIVED: [(&str, &str); 4] = [
     ("seal/signing_keys.private_sealed", "bfc00c400c07eb432580719dd253c8f450e9d3ec5e605ad9d9bc79c5bc022537"),
 ];
 const CHECK_VALUE: &str = "37df081150ece8c4d68f515c7b7a2aa4";
-const REFRESH_TOKEN_BYTES: &str = "010000000700112233445566778899aabbccddeeff000000000000002a8dc5d67d2118a3f437ecfe50041ba50a";
+const REFRESH_TOKEN_BYTES: &str =
+    "010000000700112233445566778899aabbccddeeff000000000000002a8dc5d67d2118a3f437ecfe50041ba50a";
 const REFRESH_TOKEN: &str = "AQAAAAcAESIzRFVmd4iZqrvM3e7_AAAAAAAAACqNxdZ9IRij9Dfs_lAEG6UK";
 const SEALED: &str = "0100000007a0a1a2a3a4a5a6a7a8a9aaabda771fb935affd4f130188681e3c8c1e674d4704d687911dd1d897a54589";
 const PLACE: Place = Place { table: "signing_keys", column: "private_sealed", row: b"2026-11" };
@@ -60,7 +61,10 @@ fn sealed_value() {
     let nonce = *b"\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab";
     let sealed = seal::seal(keyring.current(), &PLACE, b"attack at dawn", nonce);
     assert_eq!(hexadecimal(&sealed), SEALED);
-    assert_eq!(seal::open(&keyring, &PLACE, &sealed).as_ref().map(|plaintext| plaintext.as_slice()), Ok(&b"attack at dawn"[..]));
+    assert_eq!(
+        seal::open(&keyring, &PLACE, &sealed).as_ref().map(|plaintext| plaintext.as_slice()),
+        Ok(&b"attack at dawn"[..])
+    );
 }
 
 #[test]
@@ -88,7 +92,9 @@ fn stored_password() {
 
 #[test]
 fn the_document_shows_the_same_values() {
-    for value in [KEYRING, CHECK_VALUE, REFRESH_TOKEN, REFRESH_TOKEN_BYTES, SEALED, DERIVED[1].1, DERIVED[2].1, DERIVED[3].1] {
+    for value in
+        [KEYRING, CHECK_VALUE, REFRESH_TOKEN, REFRESH_TOKEN_BYTES, SEALED, DERIVED[1].1, DERIVED[2].1, DERIVED[3].1]
+    {
         assert!(DOCUMENT.contains(value), "docs/formats.md does not show {value}");
     }
 }

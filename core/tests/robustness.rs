@@ -138,7 +138,8 @@ fn refresh_tokens_and_base64url() {
 
 #[test]
 fn keyrings_and_sealed_values() {
-    let text = "# keys\n7 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n8 /wECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    let text =
+        "# keys\n7 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n8 /wECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
     each(9, &[text], |text| {
         if let Ok(keyring) = Keyring::parse(text) {
             assert!(keyring.find(keyring.current().id()).is_some());

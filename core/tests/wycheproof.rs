@@ -113,14 +113,20 @@ fn aes_gcm() {
             continue;
         };
         ours += 1;
-        let key = || aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, &bytes(test, "key")).expect("32 bytes"));
+        let key = || {
+            aead::LessSafeKey::new(aead::UnboundKey::new(&aead::AES_256_GCM, &bytes(test, "key")).expect("32 bytes"))
+        };
         let nonce = || aead::Nonce::assume_unique_for_key(nonce);
         let mut sealed = [bytes(test, "ct"), bytes(test, "tag")].concat();
-        let opened = key().open_in_place(nonce(), aead::Aad::from(bytes(test, "aad")), &mut sealed).map(|opened| opened.to_vec());
+        let opened = key()
+            .open_in_place(nonce(), aead::Aad::from(bytes(test, "aad")), &mut sealed)
+            .map(|opened| opened.to_vec());
         if test["result"] == "valid" {
             assert_eq!(opened.ok(), Some(bytes(test, "msg")), "{test}");
             let mut text = bytes(test, "msg");
-            let tag = key().seal_in_place_separate_tag(nonce(), aead::Aad::from(bytes(test, "aad")), &mut text).expect("sealed");
+            let tag = key()
+                .seal_in_place_separate_tag(nonce(), aead::Aad::from(bytes(test, "aad")), &mut text)
+                .expect("sealed");
             assert_eq!((text, tag.as_ref().to_vec()), (bytes(test, "ct"), bytes(test, "tag")), "{test}");
         } else {
             assert!(opened.is_err(), "{test}");

@@ -19,10 +19,7 @@ use crate::users;
 extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
 
 fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
-    Ok((
-        identity.user_id().ok_or(Error::NoAuthorization)?,
-        identity.session_id.ok_or(Error::NoAuthorization)?,
-    ))
+    Ok((identity.user_id().ok_or(Error::NoAuthorization)?, identity.session_id.ok_or(Error::NoAuthorization)?))
 }
 
 #[pg_extern(sql = false, stable)]

@@ -25,9 +25,7 @@ use crate::platform::relation::{self, Relation};
 extension_sql_file!("config.sql", name = "config", requires = ["guard"]);
 
 /// The settings in force. Durations are in seconds; `None` is no limit.
-#[derive(Debug)]
 pub struct Config {
-    pub site_url: String,
     pub jwt_issuer: String,
     pub is_production: bool,
     pub enable_signup: bool,
@@ -105,13 +103,11 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
     };
     let switch = |name: &str| settings.get(name).and_then(Value::as_bool).ok_or_else(|| bad(name));
     let small = |name: &str| number(name).and_then(|value| u32::try_from(value).map_err(|_| bad(name)));
-    let site_url = text("site_url")?;
     Ok(Config {
         jwt_issuer: match settings.get("jwt_issuer") {
             Some(Value::String(issuer)) => issuer.clone(),
-            _ => site_url.clone(),
+            _ => text("site_url")?,
         },
-        site_url,
         is_production: text("environment")? == "production",
         enable_signup: switch("enable_signup")?,
         access_token_ttl: number("access_token_ttl")?,
@@ -142,8 +138,7 @@ fn store(changes: &Map<String, Value>) -> Result<JsonB> {
         "insert into auth.config select * from jsonb_populate_record(null::auth.config, $1)",
         &[Type::JSONBOID],
     );
-    static HISTORY: Query =
-        Query::write("insert into auth.config_history (changes) values ($1)", &[Type::JSONBOID]);
+    static HISTORY: Query = Query::write("insert into auth.config_history (changes) values ($1)", &[Type::JSONBOID]);
 
     crate::platform::backend::must_write()?;
     LOCK.execute(&[])?;
@@ -161,9 +156,8 @@ fn store(changes: &Map<String, Value>) -> Result<JsonB> {
         }
         row.insert(name.clone(), setting.check(value)?);
     }
-    let settings = in_force(Map::from_iter(
-        row.clone().into_iter().chain([("no_limit".to_string(), json!(unlimited))]),
-    ))?;
+    let settings =
+        in_force(Map::from_iter(row.clone().into_iter().chain([("no_limit".to_string(), json!(unlimited))])))?;
     let config = read(&settings)?;
     check_together(&config)?;
 
@@ -188,10 +182,7 @@ fn check_together(config: &Config) -> Result<()> {
     if config.password_policy.min_length > config.password_policy.max_length {
         return Err(Error::invalid("password_min_length is above password_max_length", "raise password_max_length"));
     }
-    config
-        .hash_cost
-        .check()
-        .map_err(|error| Error::invalid("argon2 parameters are out of bounds", error.to_string()))
+    config.hash_cost.check().map_err(|error| Error::invalid("argon2 parameters are out of bounds", error.to_string()))
 }
 
 #[pg_extern(sql = false)]

@@ -10,9 +10,15 @@ enum Kind {
     Url,
     Choice(&'static [&'static str]),
     Switch,
-    Count { least: i64, most: i64 },
+    Count {
+        least: i64,
+        most: i64,
+    },
     /// In seconds.
-    Duration { least: i64, most: i64 },
+    Duration {
+        least: i64,
+        most: i64,
+    },
 }
 
 pub struct Setting {
@@ -101,7 +107,8 @@ impl Setting {
         }
         match (&self.kind, value) {
             (Kind::Url, Value::String(url))
-                if (url.starts_with("https://") || url.starts_with("http://")) && !url.contains(char::is_whitespace) =>
+                if (url.starts_with("https://") || url.starts_with("http://"))
+                    && !url.contains(char::is_whitespace) =>
             {
                 Ok(json!(url.trim_end_matches('/')))
             }
@@ -138,8 +145,7 @@ impl Setting {
 
 /// A duration given as a number of seconds or as text that Postgres reads as an interval.
 fn seconds(value: &Value) -> Result<Option<i64>> {
-    static INTERVAL: Query =
-        Query::read("select extract(epoch from $1::interval)::bigint", &[Type::TEXTOID]);
+    static INTERVAL: Query = Query::read("select extract(epoch from $1::interval)::bigint", &[Type::TEXTOID]);
     match value {
         Value::Number(number) => Ok(number.as_i64()),
         Value::String(text) => PgTryBuilder::new(|| INTERVAL.first(&[text.as_str().into()], |row| row.required(1)))

@@ -17,8 +17,23 @@ use crate::{keys, users};
 
 /// Claims that no hook may change: they say who the token is for and what it may do.
 const RESERVED_CLAIMS: &[&str] = &[
-    "iss", "sub", "aud", "exp", "iat", "nbf", "email", "phone", "role", "aal", "amr", "session_id", "is_anonymous",
-    "user_id", "token_type", "jti", "sc",
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "iat",
+    "nbf",
+    "email",
+    "phone",
+    "role",
+    "aal",
+    "amr",
+    "session_id",
+    "is_anonymous",
+    "user_id",
+    "token_type",
+    "jti",
+    "sc",
 ];
 
 /// Lets in a user who has proved who they are: a new session and its tokens.
@@ -96,9 +111,10 @@ pub fn mint(session_id: Uuid, facts: &Facts, user: &Value, method: &str, config:
 
 /// The hook may add claims and change those that are not reserved.
 fn through_hook(claims: Map<String, Value>, method: &str) -> Result<Map<String, Value>> {
-    let returned = hooks::run(Event::CustomAccessToken, || {
-        json!({"user_id": claims["sub"], "claims": claims, "authentication_method": method})
-    })?;
+    let returned = hooks::run(
+        Event::CustomAccessToken,
+        || json!({"user_id": claims["sub"], "claims": claims, "authentication_method": method}),
+    )?;
     let Some(returned) = returned else { return Ok(claims) };
     let Some(Value::Object(changed)) = returned.get("claims") else {
         return Err(Error::invalid(

@@ -61,7 +61,8 @@ pub fn write_durably(table: &str, row: &Value) -> Result<()> {
     let rings = RINGS.require()?;
     // On a standby there is no worker, and an event that waited would be written after a promotion.
     backend::must_write()?;
-    let bytes = serde_json::to_vec(&serde_json::json!([table, row])).map_err(|error| Error::Internal(error.to_string()))?;
+    let bytes =
+        serde_json::to_vec(&serde_json::json!([table, row])).map_err(|error| Error::Internal(error.to_string()))?;
     if bytes.len() > EVENT_BYTES {
         return Err(Error::Internal(format!("an event of {} bytes does not fit", bytes.len())));
     }

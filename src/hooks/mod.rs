@@ -4,6 +4,10 @@
 //! Threats: run as `auth_owner`, an app's function could read every hash; run as a superuser, whoever may replace it would
 //! be one. So a superuser's function is refused, when it is added and again at every call.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
@@ -13,6 +17,7 @@ use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
+use crate::platform::relation::{self, Relation};
 
 extension_sql_file!("hooks.sql", name = "hooks", requires = ["keys"]);
 
@@ -45,8 +50,7 @@ struct Function {
 ///
 /// An answer with a member `error`, as hooks of Supabase Auth give it, is a refusal like a raised one.
 pub fn run(event: Event, payload: impl FnOnce() -> Value) -> Result<Option<Value>> {
-    static HOOK: Query = Query::write("select function from auth.hooks where event = $1", &[Type::TEXTOID]);
-    let Some(name) = HOOK.first(&[event.name().into()], |row| row.required::<String>(1))? else { return Ok(None) };
+    let Some(name) = registered(event)? else { return Ok(None) };
     let function = resolve(&name)?;
     let answer = as_owner(function.owner, || -> Result<Option<JsonB>> {
         Spi::connect_mut(|client| {
@@ -64,6 +68,30 @@ pub fn run(event: Event, payload: impl FnOnce() -> Value) -> Result<Option<Value
         }
         None => Ok(None),
     }
+}
+
+static HOOKS: Relation = Relation::cached(c"hooks", c"hooks_pkey", &[c"event", c"function"]);
+
+thread_local! {
+    static KEPT: RefCell<(u64, Rc<HashMap<String, String>>)> = RefCell::new((0, Rc::default()));
+}
+
+/// The function of this event. Asked at every token, so a backend keeps the few rows there are.
+fn registered(event: Event) -> Result<Option<String>> {
+    HOOKS.table()?;
+    let generation = relation::generation();
+    let mut hooks = KEPT.with_borrow(|kept| (kept.0 == generation).then(|| kept.1.clone()));
+    if hooks.is_none() {
+        let mut found = HashMap::new();
+        HOOKS.every(|row| {
+            found.insert(row.get::<String>(0).unwrap_or_default(), row.get::<String>(1).unwrap_or_default());
+            None::<()>
+        })?;
+        let found = Rc::new(found);
+        KEPT.set((generation, found.clone()));
+        hooks = Some(found);
+    }
+    Ok(hooks.and_then(|hooks| hooks.get(event.name()).cloned()))
 }
 
 /// Finds a function by the name that is stored; refuses one that a superuser owns.

@@ -82,6 +82,9 @@ pub fn current() -> Result<Option<Rc<Identity>>> {
 fn resolve() -> Result<()> {
     // What is kept counts as stale until this is through.
     FAST.statement.set(i64::MIN);
+    // A statement that reads no table has not heard yet of a key that was revoked.
+    // SAFETY: in a transaction, outside any critical section.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
     let (epoch, generation) = (carrier::epoch(), relation::generation());
     let recheck_at = coarse_clock() + RECHECK_NANOSECONDS;
     let identity = from_carriers()?;
@@ -121,7 +124,8 @@ fn utf8(text: &std::ffi::CStr) -> Result<&str> {
 
 /// The bearer of RFC 6750 section 2.1; other schemes say nothing about a user of ours.
 fn bearer(headers: &str) -> Result<Option<String>> {
-    let headers: Value = serde_json::from_str(headers).map_err(|_| Error::BadJwt("came in headers that are no JSON"))?;
+    let headers: Value =
+        serde_json::from_str(headers).map_err(|_| Error::BadJwt("came in headers that are no JSON"))?;
     let authorization = headers.get("authorization").and_then(Value::as_str).unwrap_or_default();
     let (scheme, token) = authorization.split_once(' ').unwrap_or((authorization, ""));
     Ok((scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.trim().to_string()))

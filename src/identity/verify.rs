@@ -192,7 +192,9 @@ pub fn trusted(claims: &str) -> Result<Option<Rc<Identity>>> {
     let user_id = match claims.get("sub") {
         None | Some(Value::Null) => None,
         Some(sub) => Some(
-            sub.as_str().and_then(|text| Uuid::parse_str(text).ok()).ok_or(Error::BadJwt("has a sub that is no uuid"))?,
+            sub.as_str()
+                .and_then(|text| Uuid::parse_str(text).ok())
+                .ok_or(Error::BadJwt("has a sub that is no uuid"))?,
         ),
     };
     Ok(Some(Rc::new(Identity {

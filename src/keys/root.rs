@@ -154,8 +154,7 @@ fn missing(what: &str, path: &Path) -> Error {
 
 /// Compares with what this database knows of the key; true once that is committed knowledge.
 fn check(key: &RootKey) -> Result<bool> {
-    static KNOWN: Query =
-        Query::write("select check_value from auth.key_check where key_id = $1", &[Type::INT8OID]);
+    static KNOWN: Query = Query::write("select check_value from auth.key_check where key_id = $1", &[Type::INT8OID]);
     static REMEMBER: Query = Query::write(
         "insert into auth.key_check (key_id, check_value) values ($1, $2) on conflict (key_id) do nothing",
         &[Type::INT8OID, Type::BYTEAOID],

@@ -95,10 +95,8 @@ pub fn verifying(kid: &str) -> Result<Option<Rc<Verifying>>> {
 
 /// The key that signs; the first is made here, by whoever comes first.
 pub fn current() -> Result<Rc<Signing>> {
-    static CURRENT: Query = Query::write(
-        "select kid, alg, private_sealed from auth.signing_keys where status = 'current'",
-        &[],
-    );
+    static CURRENT: Query =
+        Query::write("select kid, alg, private_sealed from auth.signing_keys where status = 'current'", &[]);
     // Taken anew at every use: a keyring that was swapped is noticed even while the key is kept.
     let root = root()?;
     if let Some(signing) = with_kept(|kept| kept.signing.clone())? {
@@ -206,13 +204,13 @@ fn rotate_signing_key(alg: Option<&str>) -> std::result::Result<JsonB, ErrorRepo
 fn import_signing_key(jwk: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
     crate::platform::silence::statement_is_secret();
     backend::must_write()?;
-    let ImportedKey { algorithm, kid, public_jwk, signing } =
-        import(&given(jwk, "jwk")?.0).map_err(unusable)?;
+    let ImportedKey { algorithm, kid, public_jwk, signing } = import(&given(jwk, "jwk")?.0).map_err(unusable)?;
     let kid = match (kid, &signing) {
         (Some(kid), _) => kid,
         (None, Some(key)) => new_kid(key)?,
-        (None, None) => thumbprint(&public_jwk)
-            .ok_or_else(|| Error::invalid("the key has no thumbprint", "give it a kid"))?,
+        (None, None) => {
+            thumbprint(&public_jwk).ok_or_else(|| Error::invalid("the key has no thumbprint", "give it a kid"))?
+        }
     };
     let mut public_jwk = public_jwk;
     public_jwk["kid"] = kid.clone().into();

@@ -17,7 +17,9 @@ pub fn random_source() -> SystemRandom {
 
 pub fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    random_source().fill(&mut bytes).map_err(|_| Error::Internal("no random bytes from the operating system".into()))?;
+    random_source()
+        .fill(&mut bytes)
+        .map_err(|_| Error::Internal("no random bytes from the operating system".into()))?;
     Ok(bytes)
 }
 

@@ -67,12 +67,9 @@ impl Error {
     fn refusal(self) -> Refusal {
         use PgSqlErrorCode as S;
         let (sqlstate, code, message, hint): (S, &'static str, String, Option<String>) = match self {
-            Error::InvalidCredentials => (
-                S::ERRCODE_INVALID_PASSWORD,
-                "invalid_credentials",
-                "invalid sign-in credentials".into(),
-                None,
-            ),
+            Error::InvalidCredentials => {
+                (S::ERRCODE_INVALID_PASSWORD, "invalid_credentials", "invalid sign-in credentials".into(), None)
+            }
             Error::BadJwt(reason) => (
                 S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 "bad_jwt",
@@ -97,12 +94,9 @@ impl Error {
                 "access token or session has expired".into(),
                 Some("refresh the session, or sign in again".into()),
             ),
-            Error::UserBanned => (
-                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
-                "user_banned",
-                "this account is banned".into(),
-                None,
-            ),
+            Error::UserBanned => {
+                (S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION, "user_banned", "this account is banned".into(), None)
+            }
             Error::InsufficientAal => (
                 S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 "insufficient_aal",
@@ -133,18 +127,12 @@ impl Error {
                 "an account with this e-mail address exists".into(),
                 Some("sign in, or reset the password".into()),
             ),
-            Error::WeakPassword(reasons) => (
-                S::ERRCODE_INVALID_PARAMETER_VALUE,
-                "weak_password",
-                "password is too weak".into(),
-                Some(reasons),
-            ),
-            Error::PasswordTooLong(limit) => (
-                S::ERRCODE_INVALID_PARAMETER_VALUE,
-                "password_too_long",
-                "password is too long".into(),
-                Some(limit),
-            ),
+            Error::WeakPassword(reasons) => {
+                (S::ERRCODE_INVALID_PARAMETER_VALUE, "weak_password", "password is too weak".into(), Some(reasons))
+            }
+            Error::PasswordTooLong(limit) => {
+                (S::ERRCODE_INVALID_PARAMETER_VALUE, "password_too_long", "password is too long".into(), Some(limit))
+            }
             Error::EmailAddressInvalid(reason) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
                 "email_address_invalid",
@@ -214,12 +202,9 @@ impl Error {
                 "dropping extension auth would delete every user".into(),
                 Some("if that is meant, a superuser sets auth.allow_drop = on first".into()),
             ),
-            Error::SuperuserOnly => (
-                S::ERRCODE_INSUFFICIENT_PRIVILEGE,
-                "validation_failed",
-                "this is for superusers".into(),
-                None,
-            ),
+            Error::SuperuserOnly => {
+                (S::ERRCODE_INSUFFICIENT_PRIVILEGE, "validation_failed", "this is for superusers".into(), None)
+            }
             Error::UserNotFound => (S::ERRCODE_NO_DATA, "user_not_found", "no such user".into(), None),
             Error::ReadOnlyReplica => (
                 S::ERRCODE_READ_ONLY_SQL_TRANSACTION,

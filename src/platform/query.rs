@@ -39,17 +39,6 @@ impl Query {
         Query { sql, types, writes: true, plan: Cell::new(None) }
     }
 
-    /// Runs it and hands each row to `take`.
-    pub fn each(&'static self, arguments: &[DatumWithOid<'_>], mut take: impl FnMut(&Row<'_>) -> Result<()>) -> Result<()> {
-        self.run(arguments, |table| {
-            let mut row = Row { table };
-            while row.table.next().is_some() {
-                take(&row)?;
-            }
-            Ok(())
-        })
-    }
-
     /// Runs it and reads the first row, if there is one.
     pub fn first<T>(
         &'static self,

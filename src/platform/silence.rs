@@ -40,6 +40,8 @@ unsafe extern "C-unwind" fn on_log(report: *mut pg_sys::ErrorData) {
     unsafe {
         if is_secret(report) {
             (*report).hide_stmt = true;
+            // The context quotes the statement of a DO block or of a function that called us.
+            (*report).hide_ctx = true;
         }
         if let Some(previous) = STATE.previous.get() {
             previous(report);
@@ -66,7 +68,5 @@ unsafe fn names_secret(text: *const c_char) -> bool {
     }
     // SAFETY: not null, ends with NUL.
     let text = unsafe { CStr::from_ptr(text) }.to_bytes();
-    SECRET_TAKING
-        .iter()
-        .any(|name| text.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name)))
+    SECRET_TAKING.iter().any(|name| text.windows(name.len()).any(|window| window.eq_ignore_ascii_case(name)))
 }

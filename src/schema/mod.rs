@@ -35,12 +35,11 @@ pub unsafe extern "C-unwind" fn ddl_only_toggles_triggers(fcinfo: pg_sys::Functi
         let statement = (*command).parsetree;
         !statement.is_null()
             && (*statement).type_ == pg_sys::NodeTag::T_AlterTableStmt
-            && elements::<pg_sys::AlterTableCmd>((*statement.cast::<pg_sys::AlterTableStmt>()).cmds)
-                .all(|command| {
-                    use pg_sys::AlterTableType as T;
-                    [T::AT_DisableTrigAll, T::AT_EnableTrigAll, T::AT_DisableTrigUser, T::AT_EnableTrigUser]
-                        .contains(&(*command).subtype)
-                })
+            && elements::<pg_sys::AlterTableCmd>((*statement.cast::<pg_sys::AlterTableStmt>()).cmds).all(|command| {
+                use pg_sys::AlterTableType as T;
+                [T::AT_DisableTrigAll, T::AT_EnableTrigAll, T::AT_DisableTrigUser, T::AT_EnableTrigUser]
+                    .contains(&(*command).subtype)
+            })
     };
     pg_sys::Datum::from(only_toggles)
 }
@@ -94,8 +93,7 @@ unsafe fn drops_extension(statement: *mut pg_sys::DropStmt) -> bool {
     // SAFETY: the objects of a DROP EXTENSION are its names, as string nodes.
     unsafe {
         (*statement).removeType == pg_sys::ObjectType::OBJECT_EXTENSION
-            && elements::<pg_sys::Node>((*statement).objects)
-                .any(|name| string_value(name) == c"auth")
+            && elements::<pg_sys::Node>((*statement).objects).any(|name| string_value(name) == c"auth")
     }
 }
 

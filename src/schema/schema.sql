@@ -67,6 +67,20 @@ begin
 end
 $roles$;
 
+-- Older minor releases have faults that row-level security and extensions suffer from.
+do $floor$
+declare
+    server integer := pg_catalog.current_setting('server_version_num')::integer;
+    least integer;
+begin
+    least := case server / 10000 when 15 then 150020 when 17 then 170011 when 18 then 180006 else 0 end;
+    if server < least then
+        raise warning 'PostgreSQL % has known security faults', pg_catalog.current_setting('server_version')
+            using hint = pg_catalog.format('update to at least %s.%s', least / 10000, least % 10000);
+    end if;
+end
+$floor$;
+
 create schema auth;
 
 comment on schema auth is

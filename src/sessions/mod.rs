@@ -36,8 +36,7 @@ static SESSIONS: Relation = Relation::new(
     c"sessions_pkey",
     &[c"id", c"user_id", c"created_at", c"not_after", c"refreshed_at", c"refresh_token_counter"],
 );
-static REVOCATIONS: Relation =
-    Relation::new(c"revocations", c"revocations_subject", &[c"subject", c"not_before"]);
+static REVOCATIONS: Relation = Relation::new(c"revocations", c"revocations_subject", &[c"subject", c"not_before"]);
 
 /// The session as it is committed now (or in this transaction), unless it was revoked; whatever snapshot the caller holds.
 pub fn find(id: Uuid) -> Result<Option<Session>> {

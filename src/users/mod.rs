@@ -43,9 +43,7 @@ static USERS: Relation = Relation::new(c"users", c"users_pkey", &[c"id", c"banne
 
 /// Whether the account may act now, whatever snapshot the caller holds; `None` if there is none.
 pub fn standing(id: Uuid) -> Result<Option<Standing>> {
-    USERS.find(id.as_bytes(), |row| {
-        Some(Standing { banned_until: row.time(1), is_deleted: row.time(2).is_some() })
-    })
+    USERS.find(id.as_bytes(), |row| Some(Standing { banned_until: row.time(1), is_deleted: row.time(2).is_some() }))
 }
 
 impl Standing {
@@ -120,9 +118,10 @@ pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Ma
         JsonB(Value::Object(user_metadata)).into(),
     ];
     // The address may also be a second one of another account: that index speaks through an error.
-    let created = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| CREATE.first(&arguments, |row| row.required::<i32>(1))))
-        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
-        .execute()?;
+    let created =
+        PgTryBuilder::new(std::panic::AssertUnwindSafe(|| CREATE.first(&arguments, |row| row.required::<i32>(1))))
+            .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
+            .execute()?;
     if created.is_none() {
         return Err(Error::EmailExists);
     }
@@ -176,7 +175,10 @@ pub fn check_metadata(data: Option<JsonB>) -> Result<Map<String, Value>> {
         return Err(Error::invalid("data is nested too deeply", format!("at most {METADATA_MAX_DEPTH} levels")));
     }
     if data.to_string().len() > METADATA_MAX_BYTES {
-        return Err(Error::invalid("data is too large", "user metadata is at most 16 kB; keep more in a table of yours"));
+        return Err(Error::invalid(
+            "data is too large",
+            "user metadata is at most 16 kB; keep more in a table of yours",
+        ));
     }
     match data {
         Value::Object(data) => Ok(data),

@@ -5,9 +5,12 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags};
+use pgrx::bgworkers::{
+    BackgroundWorker, BackgroundWorkerBuilder, BackgroundWorkerStatus, BgWorkerStartTime, DynamicBackgroundWorker,
+    SignalWakeFlags,
+};
 use pgrx::prelude::*;
 
 use crate::events::{DATABASES, RINGS, Rings};
@@ -16,7 +19,9 @@ use crate::platform::query::{Query, Type};
 
 /// How long a worker stays without work: DROP DATABASE waits for it.
 const IDLE: Duration = Duration::from_secs(2);
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How long the launcher sleeps: it is woken for every event, so this only bounds what a lost wake-up costs.
+const QUIET: Duration = Duration::from_secs(60);
+const PAUSE_WITH_WORK: Duration = Duration::from_millis(200);
 /// A database that cannot be connected to this often is gone.
 const MOST_FAILED_STARTS: u32 = 10;
 
@@ -46,20 +51,26 @@ pub extern "C-unwind" fn auth_launcher(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let rings = rings();
     rings.set_launcher_latch(my_latch());
-    // Rings that a crashed launcher had marked as served are not: their workers clear the mark themselves when they leave.
-    let mut pause = None;
-    while BackgroundWorker::wait_latch(pause.or(Some(Duration::from_secs(60)))) {
-        pause = None;
-        for place in 0..DATABASES {
+    let mut workers: [Option<DynamicBackgroundWorker>; DATABASES] = [const { None }; DATABASES];
+    let mut pause = QUIET;
+    while BackgroundWorker::wait_latch(Some(pause)) {
+        pause = QUIET;
+        for (place, worker) in workers.iter_mut().enumerate() {
             let ring = rings.ring(place);
-            if !ring.has_work() || ring.has_worker.swap(1, Ordering::AcqRel) == 1 {
+            if !ring.has_work() {
                 continue;
             }
-            if !start_worker(place) {
+            // A worker clears its mark when it leaves; one that never got to run cannot.
+            if worker.as_ref().is_some_and(|worker| matches!(worker.pid(), Err(BackgroundWorkerStatus::Stopped))) {
+                *worker = None;
                 ring.has_worker.store(0, Ordering::Release);
-                pause = Some(PAUSE_AFTER_FAILURE);
-            } else if ring.failed_starts.load(Ordering::Relaxed) > 0 {
-                pause = Some(PAUSE_AFTER_FAILURE);
+            }
+            pause = PAUSE_WITH_WORK;
+            if ring.has_worker.swap(1, Ordering::AcqRel) == 0 {
+                *worker = start_worker(place);
+                if worker.is_none() {
+                    ring.has_worker.store(0, Ordering::Release);
+                }
             }
         }
     }
@@ -68,7 +79,7 @@ pub extern "C-unwind" fn auth_launcher(_argument: pg_sys::Datum) {
     unsafe { pg_sys::proc_exit(1) };
 }
 
-fn start_worker(place: usize) -> bool {
+fn start_worker(place: usize) -> Option<DynamicBackgroundWorker> {
     let started = BackgroundWorkerBuilder::new(&format!("auth worker {}", rings().ring(place).database().to_u32()))
         .set_type("auth worker")
         .set_library("auth")
@@ -77,11 +88,13 @@ fn start_worker(place: usize) -> bool {
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
         .set_argument(Some(pg_sys::Datum::from(place)))
         .set_restart_time(None)
+        // SAFETY: our own process id, so that the handle tells when the worker has stopped.
+        .set_notify_pid(unsafe { pg_sys::MyProcPid })
         .load_dynamic();
     if started.is_err() {
         log!("extension auth cannot start its worker: raise max_worker_processes");
     }
-    started.is_ok()
+    started.ok()
 }
 
 #[unsafe(no_mangle)]
@@ -103,21 +116,18 @@ pub extern "C-unwind" fn auth_worker(argument: pg_sys::Datum) {
     ring.failed_starts.store(0, Ordering::Release);
     ring.set_worker_latch(my_latch());
     settings_of_worker();
-    loop {
-        drain(place);
+    let mut idle_since = Instant::now();
+    let mut goes_on = true;
+    while goes_on && idle_since.elapsed() < IDLE {
         if ring.has_work() {
-            continue;
-        }
-        let goes_on = BackgroundWorker::wait_latch(Some(IDLE));
-        if !ring.has_work() && (!goes_on || !woken_by_work(place)) {
-            return;
+            drain(place);
+            idle_since = Instant::now();
+        } else {
+            goes_on = BackgroundWorker::wait_latch(Some(IDLE));
         }
     }
-}
-
-/// Whether there is work now; the latch is also set for other reasons.
-fn woken_by_work(place: usize) -> bool {
-    rings().ring(place).has_work()
+    // What came with the shutdown is still written.
+    drain(place);
 }
 
 unsafe extern "C-unwind" fn on_exit(_code: i32, argument: pg_sys::Datum) {
@@ -156,7 +166,6 @@ fn drain(place: usize) {
     match write(&events) {
         Outcome::Written => rings().acknowledge(place, number),
         Outcome::TryAgain => {
-            // SAFETY: an ordinary sleep on our own latch, ended by a shutdown.
             BackgroundWorker::wait_latch(Some(Duration::from_millis(200)));
         }
         Outcome::Bad if events.len() == 1 => {

@@ -43,7 +43,9 @@ impl Stored {
     fn parse_argon2(algorithm: Algorithm, fields: &[&str]) -> Result<Stored, HashError> {
         let (version, parameters, salt, digest) = match fields {
             ["v=19", parameters, salt, digest] => (Version::V0x13, parameters, salt, digest),
-            ["v=16", parameters, salt, digest] | [parameters, salt, digest] => (Version::V0x10, parameters, salt, digest),
+            ["v=16", parameters, salt, digest] | [parameters, salt, digest] => {
+                (Version::V0x10, parameters, salt, digest)
+            }
             _ => return Err(HashError::Malformed),
         };
         let parameters: Vec<&str> = parameters.split(',').collect();
@@ -92,7 +94,10 @@ impl Stored {
 /// A decimal without leading zeros after its name. What does not fit in 32 bits is too costly, not malformed.
 fn parameter(text: &str, name: &str) -> Result<u32, HashError> {
     let digits = text.strip_prefix(name).ok_or(HashError::Malformed)?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) || (digits.len() > 1 && digits.starts_with('0')) {
+    if digits.is_empty()
+        || !digits.bytes().all(|byte| byte.is_ascii_digit())
+        || (digits.len() > 1 && digits.starts_with('0'))
+    {
         return Err(HashError::Malformed);
     }
     digits.parse().map_err(|_| HashError::TooCostly)

@@ -130,7 +130,11 @@ fn member(jwk: &Map<String, Value>, name: &str) -> Option<Vec<u8>> {
     base64url::decode(jwk.get(name)?.as_str()?)
 }
 
-pub(super) fn exact(jwk: &Map<String, Value>, name: &str, reason: &'static str) -> Result<Zeroizing<[u8; COORDINATE_BYTES]>, KeyError> {
+pub(super) fn exact(
+    jwk: &Map<String, Value>,
+    name: &str,
+    reason: &'static str,
+) -> Result<Zeroizing<[u8; COORDINATE_BYTES]>, KeyError> {
     let bytes = member(jwk, name).map(Zeroizing::new).ok_or(KeyError::Malformed(reason))?;
     bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| KeyError::Malformed(reason))
 }
@@ -152,7 +156,8 @@ pub(super) fn point(jwk: &Map<String, Value>) -> Result<Vec<u8>, KeyError> {
 /// ring checks a point only when it uses it, so one key agreement is thrown away.
 fn check_point(point: &[u8]) -> Result<(), KeyError> {
     let generator_failed = |_| KeyError::Malformed("the generator of the operating system failed");
-    let ours = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new()).map_err(generator_failed)?;
+    let ours = agreement::EphemeralPrivateKey::generate(&agreement::ECDH_P256, &SystemRandom::new())
+        .map_err(generator_failed)?;
     agreement::agree_ephemeral(ours, &agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, point), |_| ())
         .map_err(|_| KeyError::Malformed("the point is not on the curve"))
 }
@@ -175,7 +180,8 @@ pub(super) fn rsa_components(jwk: &Map<String, Value>) -> Result<(Vec<u8>, Vec<u
 
 /// PKCS#8 (RFC 5958) around an ECPrivateKey (RFC 5915) with its public key, on P-256.
 fn pkcs8_p256(scalar: &[u8; COORDINATE_BYTES], point: &[u8]) -> Zeroizing<Vec<u8>> {
-    const HEAD: &[u8] = b"\x30\x81\x87\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\
+    const HEAD: &[u8] =
+        b"\x30\x81\x87\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\
         \x01\x07\x04\x6d\x30\x6b\x02\x01\x01\x04\x20";
     Zeroizing::new([HEAD, scalar, b"\xa1\x44\x03\x42\x00", point].concat())
 }
@@ -264,7 +270,8 @@ mod tests {
     #[test]
     fn signature_of_rfc_8037() {
         let signing = import(&ed25519()).expect("a key").signing.expect("a private key");
-        let signature = signing.signature(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc", &SystemRandom::new());
+        let signature =
+            signing.signature(b"eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc", &SystemRandom::new());
         assert_eq!(
             signature.map(|bytes| base64url::encode(&bytes)).as_deref(),
             Some("hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg")
@@ -350,9 +357,12 @@ mod tests {
 
     #[test]
     fn a_key_is_of_the_algorithm_asked_for() {
-        for (jwk, own) in
-            [(ed25519(), Algorithm::EdDsa), (p256(), Algorithm::Es256), (rsa(), Algorithm::Rs256), (oct(), Algorithm::Hs256)]
-        {
+        for (jwk, own) in [
+            (ed25519(), Algorithm::EdDsa),
+            (p256(), Algorithm::Es256),
+            (rsa(), Algorithm::Rs256),
+            (oct(), Algorithm::Hs256),
+        ] {
             for algorithm in [Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256, Algorithm::Hs256] {
                 let expected = match (algorithm == own, own) {
                     (true, Algorithm::Hs256) => Err(KeyError::Unsupported),
