@@ -3,14 +3,13 @@
 //! Everything acts on `auth.uid()` and `auth.session_id()`, never on an id that the caller gives without checking whose it
 //! is: somebody else's session is "not found", like one that does not exist.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::Value;
 
 use crate::identity::{self, Identity};
 use crate::platform::backend::{self, from_pg, to_pg};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, given};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
@@ -23,14 +22,14 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 }
 
 #[pg_extern(sql = false, stable)]
-fn get_user(options: Option<JsonB>) -> std::result::Result<Option<JsonB>, ErrorReport> {
+fn get_user(options: Option<JsonB>) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
     let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
     Ok(users::object(user_id)?.map(JsonB))
 }
 
 #[pg_extern(sql = false)]
-fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
@@ -42,7 +41,7 @@ fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> std::result::Resu
 }
 
 #[pg_extern(sql = false, stable)]
-fn get_session(options: Option<JsonB>) -> std::result::Result<Option<JsonB>, ErrorReport> {
+fn get_session(options: Option<JsonB>) -> Answer<Option<JsonB>> {
     static SESSION: Query = Query::read(
         "select jsonb_build_object(
             'id', s.id, 'user_id', s.user_id, 'created_at', auth.rfc3339(s.created_at),
@@ -58,7 +57,7 @@ fn get_session(options: Option<JsonB>) -> std::result::Result<Option<JsonB>, Err
 }
 
 #[pg_extern(sql = false)]
-fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> std::result::Result<(), ErrorReport> {
+fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
@@ -73,7 +72,7 @@ fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> std::result::Result<
 }
 
 #[pg_extern(sql = false)]
-fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> std::result::Result<(), ErrorReport> {
+fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, _) = user_and_session(&*identity::require_user()?)?;
@@ -84,7 +83,7 @@ fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> std
 }
 
 #[pg_extern(sql = false)]
-fn revoke_sessions(except_current: Option<bool>, options: Option<JsonB>) -> std::result::Result<i32, ErrorReport> {
+fn revoke_sessions(except_current: Option<bool>, options: Option<JsonB>) -> Answer<i32> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;

@@ -12,12 +12,11 @@ use std::rc::Rc;
 
 use auth_core::hash::Cost;
 use auth_core::password::Policy;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value, json};
 
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
@@ -186,7 +185,7 @@ fn check_together(config: &Config) -> Result<()> {
 }
 
 #[pg_extern(sql = false)]
-fn configure(settings: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+fn configure(settings: Option<JsonB>) -> Answer<JsonB> {
     match given(settings, "settings")? {
         JsonB(Value::Object(changes)) => Ok(store(&changes)?),
         JsonB(_) => Err(Error::invalid("settings is not a JSON object", "such as {\"enable_signup\": false}").into()),
@@ -194,6 +193,6 @@ fn configure(settings: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport>
 }
 
 #[pg_extern(sql = false)]
-fn apply_profile(profile: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn apply_profile(profile: Option<&str>) -> Answer<JsonB> {
     Ok(store(&settings::profile(given(profile, "profile")?)?)?)
 }

@@ -8,13 +8,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::Value;
 
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
@@ -147,7 +146,7 @@ fn known(event: &str) -> Result<Event> {
 }
 
 #[pg_extern(sql = false)]
-fn add_hook(event: Option<&str>, function: Option<&str>) -> std::result::Result<(), ErrorReport> {
+fn add_hook(event: Option<&str>, function: Option<&str>) -> Answer<()> {
     static ADD: Query = Query::write(
         "insert into auth.hooks (event, function) values ($1, $2)
         on conflict (event) do update
@@ -163,7 +162,7 @@ fn add_hook(event: Option<&str>, function: Option<&str>) -> std::result::Result<
 }
 
 #[pg_extern(sql = false)]
-fn remove_hook(event: Option<&str>) -> std::result::Result<(), ErrorReport> {
+fn remove_hook(event: Option<&str>) -> Answer<()> {
     static REMOVE: Query = Query::write("delete from auth.hooks where event = $1", &[Type::TEXTOID]);
     backend::must_write()?;
     let event = known(given(event, "event")?)?;

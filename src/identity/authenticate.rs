@@ -5,23 +5,22 @@
 use std::ffi::CString;
 
 use pgrx::JsonB;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::Value;
 
 use super::{carrier, verify};
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::{settings, silence};
 
 #[pg_extern(sql = false)]
-fn authenticate(token: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn authenticate(token: Option<&str>) -> Answer<JsonB> {
     silence::statement_is_secret();
     Ok(act_as(token)?)
 }
 
 #[pg_extern(sql = false)]
-fn authenticate_session(token: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn authenticate_session(token: Option<&str>) -> Answer<JsonB> {
     silence::statement_is_secret();
     if !settings::SESSION_IDENTITY.get() {
         return Err(Error::SessionIdentityOff.into());

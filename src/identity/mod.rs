@@ -12,7 +12,6 @@ mod carrier;
 mod current;
 mod verify;
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::Value;
@@ -23,7 +22,7 @@ pub use current::current;
 pub use verify::Identity;
 
 use crate::platform::backend::{statement_time, to_pg, unix_seconds};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 
 extension_sql_file!("identity.sql", name = "identity", requires = ["sessions"]);
 
@@ -33,33 +32,33 @@ pub fn require_user() -> Result<std::rc::Rc<Identity>> {
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn role() -> std::result::Result<Option<String>, ErrorReport> {
+fn role() -> Answer<Option<String>> {
     Ok(current()?.map(|identity| identity.role.clone()))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn email() -> std::result::Result<Option<String>, ErrorReport> {
+fn email() -> Answer<Option<String>> {
     Ok(current()?.and_then(|identity| identity.text("email").map(str::to_string)))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn jwt() -> std::result::Result<Option<JsonB>, ErrorReport> {
+fn jwt() -> Answer<Option<JsonB>> {
     Ok(current()?.map(|identity| JsonB(Value::Object(identity.claims.clone()))))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn session_id() -> std::result::Result<Option<pgrx::Uuid>, ErrorReport> {
+fn session_id() -> Answer<Option<pgrx::Uuid>> {
     Ok(current()?.and_then(|identity| identity.session_id).map(to_pg))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn aal() -> std::result::Result<Option<String>, ErrorReport> {
+fn aal() -> Answer<Option<String>> {
     Ok(current()?.and_then(|identity| identity.text("aal").map(str::to_string)))
 }
 
 /// Whether the latest method in claim amr was used within this age, by statement time: workers must agree.
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn fresh(max_age: Option<Interval>) -> std::result::Result<bool, ErrorReport> {
+fn fresh(max_age: Option<Interval>) -> Answer<bool> {
     let (Some(max_age), Some(identity)) = (max_age, current()?) else { return Ok(false) };
     let latest = identity
         .claims
@@ -71,13 +70,13 @@ fn fresh(max_age: Option<Interval>) -> std::result::Result<bool, ErrorReport> {
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn require_uid() -> std::result::Result<pgrx::Uuid, ErrorReport> {
+fn require_uid() -> Answer<pgrx::Uuid> {
     let user_id = require_user()?.user_id().ok_or(Error::NoAuthorization)?;
     Ok(to_pg(user_id))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
-fn require_aal2() -> std::result::Result<(), ErrorReport> {
+fn require_aal2() -> Answer<()> {
     match require_user()?.text("aal") {
         Some("aal2" | "aal3") => Ok(()),
         _ => Err(Error::InsufficientAal.into()),
@@ -85,7 +84,7 @@ fn require_aal2() -> std::result::Result<(), ErrorReport> {
 }
 
 #[pg_extern(sql = false, stable)]
-fn verify_token(token: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn verify_token(token: Option<&str>) -> Answer<JsonB> {
     crate::platform::silence::statement_is_secret();
     let identity = verify::accept(crate::platform::options::given(token, "token")?)?;
     Ok(JsonB(Value::Object(identity.claims.clone())))

@@ -2,14 +2,13 @@
 
 use auth_core::jwt;
 use pgrx::JsonB;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::{Map, json};
 
 use super::signing;
 use crate::config;
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
@@ -30,7 +29,7 @@ pub fn find(jti: &[u8; 16]) -> Result<Option<KeyRow>> {
 }
 
 #[pg_extern(sql = false)]
-fn create_key(role: Option<&str>, expires_in: Option<Interval>) -> std::result::Result<JsonB, ErrorReport> {
+fn create_key(role: Option<&str>, expires_in: Option<Interval>) -> Answer<JsonB> {
     Ok(create(given(role, "role")?, expires_in)?)
 }
 

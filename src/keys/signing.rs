@@ -6,13 +6,12 @@ use std::rc::Rc;
 use auth_core::jwk::{Algorithm, ImportedKey, KeyError, SigningKey, VerifyingKey, import, thumbprint};
 use auth_core::seal::Place;
 use pgrx::JsonB;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use serde_json::Value;
 
 use super::root::{Root, root};
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
@@ -184,7 +183,7 @@ fn unusable(error: KeyError) -> Error {
 }
 
 #[pg_extern(sql = false)]
-fn rotate_signing_key(alg: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn rotate_signing_key(alg: Option<&str>) -> Answer<JsonB> {
     backend::must_write()?;
     let algorithm = match alg.unwrap_or("ES256") {
         "ES256" => Algorithm::Es256,
@@ -201,7 +200,7 @@ fn rotate_signing_key(alg: Option<&str>) -> std::result::Result<JsonB, ErrorRepo
 }
 
 #[pg_extern(sql = false)]
-fn import_signing_key(jwk: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+fn import_signing_key(jwk: Option<JsonB>) -> Answer<JsonB> {
     crate::platform::silence::statement_is_secret();
     backend::must_write()?;
     let ImportedKey { algorithm, kid, public_jwk, signing } = import(&given(jwk, "jwk")?.0).map_err(unusable)?;

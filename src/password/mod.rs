@@ -6,7 +6,6 @@
 
 mod hashing;
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use uuid::Uuid;
@@ -14,7 +13,7 @@ use uuid::Uuid;
 use auth_core::password::{self, Refused};
 
 use crate::platform::backend::{self, to_pg};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::silence;
@@ -25,12 +24,7 @@ extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
 const METHOD: &str = "password";
 
 #[pg_extern(sql = false)]
-fn sign_up(
-    email: Option<&str>,
-    password: Option<&str>,
-    data: Option<JsonB>,
-    options: Option<JsonB>,
-) -> std::result::Result<JsonB, ErrorReport> {
+fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
     silence::statement_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;
@@ -50,11 +44,7 @@ fn sign_up(
 }
 
 #[pg_extern(sql = false)]
-fn sign_in(
-    email: Option<&str>,
-    password: Option<&str>,
-    options: Option<JsonB>,
-) -> std::result::Result<JsonB, ErrorReport> {
+fn sign_in(email: Option<&str>, password: Option<&str>, options: Option<JsonB>) -> Answer<JsonB> {
     silence::statement_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;
@@ -107,6 +97,6 @@ fn check_policy(policy: &password::Policy, password: &str) -> Result<()> {
 }
 
 #[pg_extern(sql = false)]
-fn gate_status() -> std::result::Result<JsonB, ErrorReport> {
+fn gate_status() -> Answer<JsonB> {
     Ok(JsonB(serde_json::json!({"hashes": hashing::count()?})))
 }

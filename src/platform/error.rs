@@ -7,6 +7,9 @@ use pgrx::prelude::*;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What a function of the SQL surface returns: `?` turns an `Error` into a Postgres ERROR.
+pub type Answer<T> = std::result::Result<T, ErrorReport>;
+
 #[derive(Debug)]
 pub enum Error {
     // 28P01

@@ -5,7 +5,6 @@
 
 use std::cmp::Ordering;
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use uuid::Uuid;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 use crate::config::{self, Config};
 use crate::door;
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, given};
 use crate::platform::silence;
 use crate::sessions::{self, Revoked, Session};
@@ -23,7 +22,7 @@ extension_sql_file!("refresh.sql", name = "refresh", requires = ["password"]);
 const METHOD: &str = "token_refresh";
 
 #[pg_extern(sql = false)]
-fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> std::result::Result<JsonB, ErrorReport> {
+fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> Answer<JsonB> {
     silence::statement_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;

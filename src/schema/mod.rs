@@ -123,12 +123,13 @@ unsafe fn extension_owner(extension: pg_sys::Oid) -> Option<pg_sys::Oid> {
 
 /// The pointers of a list; a null list is empty.
 unsafe fn elements<T>(list: *mut pg_sys::List) -> impl Iterator<Item = *mut T> {
-    // SAFETY: the caller gives a list of pointers to T that outlives the iteration.
     let cells = if list.is_null() {
         &[]
     } else {
+        // SAFETY: the caller gives a list that outlives the iteration.
         unsafe { std::slice::from_raw_parts((*list).elements, (*list).length as usize) }
     };
+    // SAFETY: its cells are pointers to T.
     cells.iter().map(|cell| unsafe { cell.ptr_value }.cast::<T>())
 }
 

@@ -3,17 +3,16 @@
 //! Superusers only, and never where environment is production.
 
 use pgrx::JsonB;
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use crate::platform::backend;
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::{config, door, identity, sessions, users};
 
 pgrx::extension_sql_file!("testing.sql", name = "testing", requires = ["account"]);
 
 #[pg_extern(sql = false)]
-fn test_as(email: Option<&str>) -> std::result::Result<JsonB, ErrorReport> {
+fn test_as(email: Option<&str>) -> Answer<JsonB> {
     // SAFETY: asks the catalog about the current user.
     if !unsafe { pg_sys::superuser() } {
         return Err(Error::SuperuserOnly.into());

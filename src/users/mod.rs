@@ -3,7 +3,6 @@
 //! Promises: one account per address and audience, decided by a unique index and never by a check before it; no answer
 //! holds a hash. Every look-up passes tenant and audience.
 
-use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value};
@@ -13,7 +12,7 @@ use auth_core::email::Email;
 
 use crate::hooks::{self, Event};
 use crate::platform::backend::{self, from_pg, to_pg};
-use crate::platform::error::{Error, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
@@ -187,7 +186,7 @@ pub fn check_metadata(data: Option<JsonB>) -> Result<Map<String, Value>> {
 }
 
 #[pg_extern(sql = false, immutable, parallel_safe)]
-fn email_key(email: &str) -> std::result::Result<String, ErrorReport> {
+fn email_key(email: &str) -> Answer<String> {
     Ok(parse_email(email)?.key().to_string())
 }
 
