@@ -11,15 +11,15 @@ pgrx::pg_module_magic!();
 mod platform;
 
 // ledger
-mod config;
-mod events;
-mod hooks;
-mod identity;
-mod keys;
 mod schema;
-mod sessions;
-mod tokens;
+mod config;
+mod keys;
+mod hooks;
 mod users;
+mod tokens;
+mod events;
+mod sessions;
+mod identity;
 
 // door
 mod door;
@@ -52,6 +52,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
     identity::define_settings();
     platform::silence::install();
+    schema::install_drop_guard();
     platform::shared::install(&SHARED);
     worker::register_launcher();
 }

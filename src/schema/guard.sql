@@ -2,15 +2,15 @@
 -- extension's table is lost by pg_dump, and one added column makes the restore lose every user.
 
 -- Internal. These two are reached only from the event triggers below.
-create function auth.ddl_only_toggles_triggers(command pg_ddl_command)
+create function auth.ddl_is_harmless(command pg_ddl_command)
 returns boolean
 language c
 stable
 strict
-as 'MODULE_PATHNAME', 'ddl_only_toggles_triggers';
+as 'MODULE_PATHNAME', 'ddl_is_harmless';
 
-comment on function auth.ddl_only_toggles_triggers(pg_ddl_command) is
-    'Internal: whether an ALTER TABLE only disables or enables triggers, as pg_restore --disable-triggers does.';
+comment on function auth.ddl_is_harmless(pg_ddl_command) is
+    'Internal: whether a command that names one of our objects leaves it as it is: an ALTER TABLE that only disables or enables triggers, as pg_restore --disable-triggers does, or CREATE and ALTER EXTENSION … UPDATE.';
 
 create function auth.ddl_in_extension_script()
 returns boolean
@@ -19,7 +19,7 @@ stable
 as 'MODULE_PATHNAME', 'ddl_in_extension_script';
 
 comment on function auth.ddl_in_extension_script() is
-    'Internal: whether an install or upgrade script of an extension is running.';
+    'Internal: whether an install or upgrade script of an extension, or pg_upgrade, is running.';
 
 create function auth.on_ddl_command_end()
 returns event_trigger
@@ -49,7 +49,15 @@ begin
             where e.extname = 'auth'
                 and (
                     (m.classid = command.classid and m.objid = command.objid)
-                    or (m.classid = 'pg_catalog.pg_class'::regclass and m.objid = command.table_id)
+                    or (command.classid = 'pg_catalog.pg_extension'::regclass and command.objid = e.oid)
+                    -- what hangs on one of our tables: a trigger, a policy, an index, a rule, a child
+                    or (m.classid = 'pg_catalog.pg_class'::regclass and (
+                        m.objid = command.table_id
+                        or m.objid in (
+                            select h.inhparent
+                            from pg_catalog.pg_inherits as h
+                            where command.classid = 'pg_catalog.pg_class'::regclass and h.inhrelid = command.objid)
+                    ))
                     -- something new inside our schema
                     or (m.classid = 'pg_catalog.pg_namespace'::regclass
                         and command.schema_name = (select n.nspname from pg_catalog.pg_namespace as n where n.oid = m.objid))
@@ -57,11 +65,11 @@ begin
         ) then
             continue;
         end if;
-        if auth.ddl_in_extension_script() then
-            continue;
-        end if;
-        if command.command_tag = 'ALTER TABLE' and auth.ddl_only_toggles_triggers(command.command) then
-            continue;
+        -- After ALTER SCHEMA … RENAME the functions below have another name.
+        if command.command_tag <> 'ALTER SCHEMA' then
+            if auth.ddl_in_extension_script() or auth.ddl_is_harmless(command.command) then
+                continue;
+            end if;
         end if;
         raise exception '% on % is refused: extension auth owns it', command.command_tag, command.object_identity
             using errcode = 'insufficient_privilege',
@@ -108,13 +116,20 @@ $$;
 comment on function auth.on_sql_drop() is
     'Internal: refuses to drop what hangs on the tables of extension auth.';
 
+-- What refuses to drop the extension, however it is reached (a cascade from another extension or a schema, DROP OWNED), is a
+-- hook of the loaded library. This asks for the library, so that without it nothing is dropped unguarded.
 create function auth.on_drop_extension()
 returns event_trigger
-language c
-as 'MODULE_PATHNAME', 'on_drop_extension';
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform auth.version();
+end
+$$;
 
 comment on function auth.on_drop_extension() is
-    'Internal: refuses DROP EXTENSION auth, which would delete every user, unless a superuser has set auth.allow_drop = on.';
+    'Internal: 55000 not_preloaded where the library is not there to refuse DROP EXTENSION auth, which would delete every user.';
 
 create event trigger auth_ddl_command_end on ddl_command_end
     execute function auth.on_ddl_command_end();
@@ -122,11 +137,10 @@ create event trigger auth_ddl_command_end on ddl_command_end
 create event trigger auth_sql_drop on sql_drop
     execute function auth.on_sql_drop();
 
--- In C because only the parse tree tells which extension is meant, and at the drop itself this trigger is gone already.
 create event trigger auth_drop_extension on ddl_command_start
-    when tag in ('DROP EXTENSION', 'DROP OWNED')
+    when tag in ('DROP EXTENSION', 'DROP OWNED', 'DROP SCHEMA')
     execute function auth.on_drop_extension();
 
 comment on event trigger auth_ddl_command_end is 'Refuses DDL on the tables of extension auth.';
 comment on event trigger auth_sql_drop is 'Refuses drops of what hangs on the tables of extension auth.';
-comment on event trigger auth_drop_extension is 'Refuses DROP EXTENSION auth unless auth.allow_drop is on.';
+comment on event trigger auth_drop_extension is 'Asks for the library that refuses DROP EXTENSION auth unless auth.allow_drop is on.';

@@ -1,0 +1,117 @@
+-- From 0.1 to 0.2.
+
+-- When a raised assurance level falls back.
+alter table auth.sessions add column aal2_until timestamptz;
+
+comment on column auth.sessions.aal2_until is 'When a raised assurance level falls back.';
+
+create view auth.my_account
+with (security_barrier = true)
+as
+select
+    u.id,
+    u.email,
+    u.phone,
+    u.username,
+    case when u.encrypted_password is not null then '***' end as encrypted_password,
+    u.email_confirmed_at is not null as email_verified,
+    u.email_confirmed_at as email_verified_at,
+    u.raw_app_meta_data as app_metadata,
+    u.raw_user_meta_data as user_metadata,
+    u.is_anonymous,
+    u.created_at,
+    u.updated_at,
+    u.last_sign_in_at
+from auth.users as u
+where u.id = auth.uid();
+
+comment on view auth.my_account is 'The caller''s own account, secrets masked; no row without a user. Read only; for authenticated.';
+
+create function auth.version()
+returns text
+language c
+stable
+parallel safe
+as 'MODULE_PATHNAME', 'version_wrapper';
+
+comment on function auth.version() is 'Version of the loaded library; the version of the installed script is pg_extension.extversion.';
+
+-- Owners and privileges from scratch, last in the install script and in every upgrade script. The order matters: with the
+-- owner set last, pg_dump would write the installer's name into every GRANT.
+
+do $finalize$
+declare
+    member record;
+    grantee record;
+begin
+    for member in
+        select d.classid, d.objid,
+            case
+                when d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+                    then 'function ' || d.objid::pg_catalog.regprocedure::text
+                when d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass then 'schema auth'
+                when c.relkind = 'v' then 'view ' || d.objid::pg_catalog.regclass::text
+                when c.relkind in ('r', 'p') then 'table ' || d.objid::pg_catalog.regclass::text
+            end as object,
+            case
+                when d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass then 'table ' || d.objid::pg_catalog.regclass::text
+            end as grant_object,
+            coalesce(p.proacl, c.relacl, n.nspacl) as acl
+        from pg_catalog.pg_depend as d
+        left join pg_catalog.pg_proc as p on d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass and p.oid = d.objid
+        left join pg_catalog.pg_class as c
+            on d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and c.oid = d.objid and c.relkind in ('r', 'p', 'v')
+        left join pg_catalog.pg_namespace as n
+            on d.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass and n.oid = d.objid
+        where d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+            and d.refobjid = (select e.oid from pg_catalog.pg_extension as e where e.extname = 'auth')
+            and d.deptype = 'e'
+            and coalesce(p.oid, c.oid, n.oid) is not null
+    loop
+        execute 'alter ' || member.object || ' owner to auth_owner';
+        execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from public';
+        -- Whoever was given something by a default privilege of the installer's.
+        for grantee in
+            select distinct a.grantee::pg_catalog.regrole::text as name
+            from pg_catalog.aclexplode(member.acl) as a
+            where a.grantee <> 0 and a.grantee <> 'auth_owner'::pg_catalog.regrole
+        loop
+            execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from ' || grantee.name || ' cascade';
+        end loop;
+    end loop;
+end
+$finalize$;
+
+grant usage on schema auth to public;
+
+-- Policies check the privilege of whoever runs the query.
+grant execute on function
+    auth.uid(), auth.role(), auth.email(), auth.jwt(), auth.session_id(), auth.aal(), auth.fresh(interval)
+to public;
+
+grant execute on function
+    auth.authenticate(text), auth.authenticate_session(text), auth.verify_token(text), auth.jwks(),
+    auth.require_uid(), auth.require_aal2(),
+    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
+    auth.get_user(jsonb), auth.version()
+to anon, authenticated, service_role;
+
+grant execute on function
+    auth.update_user(jsonb, jsonb), auth.list_sessions(jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb),
+    auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb)
+to authenticated;
+grant select on auth.my_account to authenticated;
+
+grant execute on function
+    auth.configure(jsonb), auth.apply_profile(text), auth.add_hook(text, text), auth.remove_hook(text),
+    auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
+    auth.jwks(), auth.gate_status(), auth.version()
+to auth_admin;
+grant select on auth.config, auth.config_history, auth.hooks, auth.admin_users to auth_admin;
+grant references (id) on auth.users to auth_admin;
+grant select on auth.admin_users to service_role;
+
+grant execute on function
+    auth.authenticate(text), auth.verify_token(text), auth.jwks(),
+    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
+to auth_sidecar;
