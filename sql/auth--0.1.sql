@@ -92,15 +92,15 @@ comment on schema auth is
 -- extension's table is lost by pg_dump, and one added column makes the restore lose every user.
 
 -- Internal. These two are reached only from the event triggers below.
-create function auth.ddl_only_toggles_triggers(command pg_ddl_command)
+create function auth.ddl_is_harmless(command pg_ddl_command)
 returns boolean
 language c
 stable
 strict
-as 'MODULE_PATHNAME', 'ddl_only_toggles_triggers';
+as 'MODULE_PATHNAME', 'ddl_is_harmless';
 
-comment on function auth.ddl_only_toggles_triggers(pg_ddl_command) is
-    'Internal: whether an ALTER TABLE only disables or enables triggers, as pg_restore --disable-triggers does.';
+comment on function auth.ddl_is_harmless(pg_ddl_command) is
+    'Internal: whether a command that names one of our objects leaves it as it is: an ALTER TABLE that only disables or enables triggers, as pg_restore --disable-triggers does, or CREATE and ALTER EXTENSION … UPDATE.';
 
 create function auth.ddl_in_extension_script()
 returns boolean
@@ -109,7 +109,7 @@ stable
 as 'MODULE_PATHNAME', 'ddl_in_extension_script';
 
 comment on function auth.ddl_in_extension_script() is
-    'Internal: whether an install or upgrade script of an extension is running.';
+    'Internal: whether an install or upgrade script of an extension, or pg_upgrade, is running.';
 
 create function auth.on_ddl_command_end()
 returns event_trigger
@@ -139,7 +139,15 @@ begin
             where e.extname = 'auth'
                 and (
                     (m.classid = command.classid and m.objid = command.objid)
-                    or (m.classid = 'pg_catalog.pg_class'::regclass and m.objid = command.table_id)
+                    or (command.classid = 'pg_catalog.pg_extension'::regclass and command.objid = e.oid)
+                    -- what hangs on one of our tables: a trigger, a policy, an index, a rule, a child
+                    or (m.classid = 'pg_catalog.pg_class'::regclass and (
+                        m.objid = command.table_id
+                        or m.objid in (
+                            select h.inhparent
+                            from pg_catalog.pg_inherits as h
+                            where command.classid = 'pg_catalog.pg_class'::regclass and h.inhrelid = command.objid)
+                    ))
                     -- something new inside our schema
                     or (m.classid = 'pg_catalog.pg_namespace'::regclass
                         and command.schema_name = (select n.nspname from pg_catalog.pg_namespace as n where n.oid = m.objid))
@@ -147,11 +155,11 @@ begin
         ) then
             continue;
         end if;
-        if auth.ddl_in_extension_script() then
-            continue;
-        end if;
-        if command.command_tag = 'ALTER TABLE' and auth.ddl_only_toggles_triggers(command.command) then
-            continue;
+        -- After ALTER SCHEMA … RENAME the functions below have another name.
+        if command.command_tag <> 'ALTER SCHEMA' then
+            if auth.ddl_in_extension_script() or auth.ddl_is_harmless(command.command) then
+                continue;
+            end if;
         end if;
         raise exception '% on % is refused: extension auth owns it', command.command_tag, command.object_identity
             using errcode = 'insufficient_privilege',
@@ -198,13 +206,20 @@ $$;
 comment on function auth.on_sql_drop() is
     'Internal: refuses to drop what hangs on the tables of extension auth.';
 
+-- What refuses to drop the extension, however it is reached (a cascade from another extension or a schema, DROP OWNED), is a
+-- hook of the loaded library. This asks for the library, so that without it nothing is dropped unguarded.
 create function auth.on_drop_extension()
 returns event_trigger
-language c
-as 'MODULE_PATHNAME', 'on_drop_extension';
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform auth.version();
+end
+$$;
 
 comment on function auth.on_drop_extension() is
-    'Internal: refuses DROP EXTENSION auth, which would delete every user, unless a superuser has set auth.allow_drop = on.';
+    'Internal: 55000 not_preloaded where the library is not there to refuse DROP EXTENSION auth, which would delete every user.';
 
 create event trigger auth_ddl_command_end on ddl_command_end
     execute function auth.on_ddl_command_end();
@@ -212,14 +227,13 @@ create event trigger auth_ddl_command_end on ddl_command_end
 create event trigger auth_sql_drop on sql_drop
     execute function auth.on_sql_drop();
 
--- In C because only the parse tree tells which extension is meant, and at the drop itself this trigger is gone already.
 create event trigger auth_drop_extension on ddl_command_start
-    when tag in ('DROP EXTENSION', 'DROP OWNED')
+    when tag in ('DROP EXTENSION', 'DROP OWNED', 'DROP SCHEMA')
     execute function auth.on_drop_extension();
 
 comment on event trigger auth_ddl_command_end is 'Refuses DDL on the tables of extension auth.';
 comment on event trigger auth_sql_drop is 'Refuses drops of what hangs on the tables of extension auth.';
-comment on event trigger auth_drop_extension is 'Refuses DROP EXTENSION auth unless auth.allow_drop is on.';
+comment on event trigger auth_drop_extension is 'Asks for the library that refuses DROP EXTENSION auth unless auth.allow_drop is on.';
 
 -- Settings: one row at most; a null column means the default in code (src/config/settings.rs).
 
@@ -943,14 +957,6 @@ as 'MODULE_PATHNAME', 'require_uid_wrapper';
 
 comment on function auth.require_uid() is 'auth.uid(), and 28000 no_authorization instead of null.';
 
-create function auth.require_aal2()
-returns void
-language c
-stable
-parallel safe
-as 'MODULE_PATHNAME', 'require_aal2_wrapper';
-
-comment on function auth.require_aal2() is '28000 insufficient_aal unless the session has assurance level aal2.';
 
 create function auth.authenticate(token text)
 returns jsonb
@@ -1122,6 +1128,14 @@ as 'MODULE_PATHNAME', 'test_as_wrapper';
 comment on function auth.test_as(text) is
     'In a test: acts as the user with this address until the transaction ends, without a password; null acts as anon. Returns the claims. For superusers only; 55000 where environment is production; 02000 user_not_found; 25P01 outside a transaction block.';
 
+create function auth.version()
+returns text
+language c
+stable
+parallel safe
+as 'MODULE_PATHNAME', 'version_wrapper';
+
+comment on function auth.version() is 'Version of the loaded library; the version of the installed script is pg_extension.extversion.';
 
 create function auth.allow_client(role name)
 returns void
@@ -1156,100 +1170,68 @@ $$;
 comment on function auth.allow_client(name) is
     'Lets an app''s own login act for its users: makes it a member of anon and authenticated and grants it the public flows. For superusers. 22023 validation_failed for a login that could pass by row-level security.';
 
--- auth::identity::aal
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::hooks::add_hook
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::config::apply_profile
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::authenticate::authenticate
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::authenticate::authenticate_session
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::config::configure
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::keys::project::create_key
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::email
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::users::email_key
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::fresh
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::password::gate_status
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::get_session
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::get_user
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::keys::signing::import_signing_key
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::jwt
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::refresh::refresh
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::hooks::remove_hook
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::require_aal2
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::require_uid
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::revoke_session
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::revoke_sessions
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::role
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::keys::signing::rotate_signing_key
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::session_id
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::password::sign_in
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::sign_out
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::password::sign_up
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::testing::test_as
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::account::update_user
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::identity::verify_token
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::testing::version
 -- Skipped due to `#[pgrx(sql = false)]`
 
--- auth::config::invalidate::invalidate_relation
 -- Skipped due to `#[pgrx(sql = false)]`
 
 -- Owners and privileges from scratch, last in the install script and in every upgrade script. The order matters: with the
@@ -1257,8 +1239,11 @@ comment on function auth.allow_client(name) is
 
 do $finalize$
 declare
+    ours constant text[] := array['auth_owner', 'auth_admin', 'auth_sidecar', 'anon', 'authenticated', 'service_role'];
+    others text[] := array[]::text[];
     member record;
     grantee record;
+    other text;
 begin
     for member in
         select d.classid, d.objid,
@@ -1286,14 +1271,23 @@ begin
     loop
         execute 'alter ' || member.object || ' owner to auth_owner';
         execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from public';
-        -- Whoever was given something by a default privilege of the installer's.
+        -- Whoever was given something by a default privilege of the installer's, or before an upgrade.
         for grantee in
             select distinct a.grantee::pg_catalog.regrole::text as name
             from pg_catalog.aclexplode(member.acl) as a
             where a.grantee <> 0 and a.grantee <> 'auth_owner'::pg_catalog.regrole
         loop
             execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from ' || grantee.name || ' cascade';
+            if grantee.name <> all (ours) and grantee.name <> all (others) then
+                others := others || grantee.name;
+            end if;
         end loop;
+    end loop;
+
+    -- Granting it back here would count as the extension's own grant, and pg_dump would leave it out.
+    foreach other in array others loop
+        raise notice 'privileges of % on schema auth were taken back', other
+            using hint = pg_catalog.format('if it is an app''s login: select auth.allow_client(%L)', other);
     end loop;
 end
 $finalize$;
@@ -1307,9 +1301,9 @@ to public;
 
 grant execute on function
     auth.authenticate(text), auth.authenticate_session(text), auth.verify_token(text), auth.jwks(),
-    auth.require_uid(), auth.require_aal2(),
+    auth.require_uid(),
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
-    auth.get_user(jsonb)
+    auth.get_user(jsonb), auth.version()
 to anon, authenticated, service_role;
 
 grant execute on function
@@ -1320,7 +1314,7 @@ to authenticated;
 grant execute on function
     auth.configure(jsonb), auth.apply_profile(text), auth.add_hook(text, text), auth.remove_hook(text),
     auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
-    auth.jwks(), auth.gate_status()
+    auth.jwks(), auth.gate_status(), auth.version()
 to auth_admin;
 grant select on auth.config, auth.config_history, auth.hooks, auth.admin_users to auth_admin;
 grant references (id) on auth.users to auth_admin;
@@ -1328,5 +1322,5 @@ grant select on auth.admin_users to service_role;
 
 grant execute on function
     auth.authenticate(text), auth.verify_token(text), auth.jwks(),
-    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb)
+    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
 to auth_sidecar;

@@ -75,7 +75,9 @@ fn an_upgraded_database_equals_a_fresh_one() {
     superuser.batch_execute("alter extension auth update").unwrap();
 
     assert_eq!(version(&mut superuser), "0.2");
-    let (upgraded, fresh) = (catalog(&mut superuser), catalog(&mut cluster.database().superuser()));
+    let new = cluster.empty_database();
+    new.superuser().batch_execute("create extension auth").unwrap();
+    let (upgraded, fresh) = (catalog(&mut superuser), catalog(&mut new.superuser()));
     let missing: Vec<_> = fresh.iter().filter(|line| !upgraded.contains(line)).collect();
     let extra: Vec<_> = upgraded.iter().filter(|line| !fresh.contains(line)).collect();
     assert!(missing.is_empty() && extra.is_empty(), "missing after the upgrade: {missing:#?}\nonly there: {extra:#?}");
@@ -129,4 +131,22 @@ fn a_dump_of_the_first_release_is_restored() {
     json(&mut superuser, "select auth.refresh($1)", &[&text("refresh_token")]);
     let key = json(&mut superuser, "select auth.verify_token($1)", &[&text("anon_key")]);
     assert_eq!(key["role"], "anon");
+}
+
+/// N39: privileges are set from scratch by an upgrade too, so an app's login is allowed again in the same transaction; pg_dump
+/// then carries what it was granted.
+#[test]
+fn a_login_is_allowed_again_with_the_upgrade() {
+    let cluster = Cluster::shared();
+    let database = cluster.empty_database();
+    let mut superuser = database.superuser();
+    superuser.batch_execute("create extension auth version '0.1'; select auth.allow_client('app')").unwrap();
+    sign_up(&mut database.app(), "a@example.com", "correct horse battery");
+
+    superuser.batch_execute("begin; alter extension auth update; select auth.allow_client('app'); commit").unwrap();
+
+    sign_in(&mut database.app(), "a@example.com", "correct horse battery");
+    let dump = cluster.command("pg_dump").args(["--schema-only", "-d", database.name()]).output().unwrap();
+    let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
+    assert!(dump.contains("GRANT ALL ON FUNCTION auth.sign_in") && dump.contains("TO app"), "{dump}");
 }

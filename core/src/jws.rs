@@ -58,14 +58,14 @@ pub struct UnverifiedEnvelope<'a> {
     signature: Vec<u8>,
 }
 
-/// Reads the form of an envelope: at most 16 KiB, three parts of canonical base64url, none empty, a header with `alg`, `kid` and
+/// Reads the form of an envelope: at most 64 KiB, three parts of canonical base64url, none empty, a header with `alg`, `kid` and
 /// `typ` only.
 ///
 /// # Errors
 /// `Malformed` and `UnknownAlgorithm`.
 pub fn parse(token: &str) -> Result<UnverifiedEnvelope<'_>, JwtError> {
     if token.len() > MAX_TOKEN_BYTES {
-        return Err(JwtError::Malformed("longer than 16 KiB"));
+        return Err(JwtError::Malformed("longer than 64 KiB"));
     }
     if token.bytes().filter(|byte| *byte == b'.').count() != 2 {
         return Err(JwtError::Malformed("not three parts"));

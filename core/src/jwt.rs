@@ -99,7 +99,7 @@ impl Claims {
 /// Signs claims with the header `{"alg":…,"typ":"JWT","kid":…}`.
 ///
 /// # Errors
-/// `Malformed` when `kid` is no plain name, or when `parse` would refuse the token: over 16 KiB, claims nested over 32 levels or with
+/// `Malformed` when `kid` is no plain name, or when `parse` would refuse the token: over 64 KiB, claims nested over 32 levels or with
 /// a NUL. No token leaves that cannot come back.
 pub fn sign(
     claims: &Map<String, Value>,

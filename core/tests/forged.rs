@@ -392,9 +392,9 @@ fn duplicates_and_what_is_no_object_are_refused() {
 fn a_megabyte_costs_nothing() {
     let started = std::time::Instant::now();
     for text in [".".repeat(1 << 20), "A".repeat(1 << 20), "a.".repeat(1 << 20), "{".repeat(1 << 20)] {
-        assert_eq!(jwt::parse(&text).err(), Some(JwtError::Malformed("longer than 16 KiB")));
+        assert_eq!(jwt::parse(&text).err(), Some(JwtError::Malformed("longer than 64 KiB")));
     }
-    for dots in [0, 1, 3, 4, 16 * 1024] {
+    for dots in [0, 1, 3, 4, 64 * 1024] {
         assert_eq!(jwt::parse(&".".repeat(dots)).err(), Some(JwtError::Malformed("not three parts")), "{dots}");
     }
     assert_eq!(jwt::parse("..").err(), Some(JwtError::Malformed("an empty part")));
@@ -410,12 +410,12 @@ fn sign_refuses_what_parse_refuses() {
     for _ in 0..32 {
         nested = json!([nested]);
     }
-    for claim in [json!("x".repeat(13_000)), json!("a\0b"), nested.clone()] {
+    for claim in [json!("x".repeat(60_000)), json!("a\0b"), nested.clone()] {
         let mut refused = claims();
         refused.insert("user_metadata".to_owned(), claim);
         assert!(matches!(jwt::sign(&refused, KID, &signing, &random), Err(KeyError::Malformed(_))));
     }
-    for claim in [json!("x".repeat(11_500)), nested[0].clone(), json!("😀\u{7f}\"\\")] {
+    for claim in [json!("x".repeat(45_000)), nested[0].clone(), json!("😀\u{7f}\"\\")] {
         let mut accepted = claims();
         accepted.insert("user_metadata".to_owned(), claim);
         let token = jwt::sign(&accepted, KID, &signing, &random).expect("a token");

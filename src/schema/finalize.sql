@@ -3,8 +3,11 @@
 
 do $finalize$
 declare
+    ours constant text[] := array['auth_owner', 'auth_admin', 'auth_sidecar', 'anon', 'authenticated', 'service_role'];
+    others text[] := array[]::text[];
     member record;
     grantee record;
+    other text;
 begin
     for member in
         select d.classid, d.objid,
@@ -32,14 +35,23 @@ begin
     loop
         execute 'alter ' || member.object || ' owner to auth_owner';
         execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from public';
-        -- Whoever was given something by a default privilege of the installer's.
+        -- Whoever was given something by a default privilege of the installer's, or before an upgrade.
         for grantee in
             select distinct a.grantee::pg_catalog.regrole::text as name
             from pg_catalog.aclexplode(member.acl) as a
             where a.grantee <> 0 and a.grantee <> 'auth_owner'::pg_catalog.regrole
         loop
             execute 'revoke all on ' || coalesce(member.grant_object, member.object) || ' from ' || grantee.name || ' cascade';
+            if grantee.name <> all (ours) and grantee.name <> all (others) then
+                others := others || grantee.name;
+            end if;
         end loop;
+    end loop;
+
+    -- Granting it back here would count as the extension's own grant, and pg_dump would leave it out.
+    foreach other in array others loop
+        raise notice 'privileges of % on schema auth were taken back', other
+            using hint = pg_catalog.format('if it is an app''s login: select auth.allow_client(%L)', other);
     end loop;
 end
 $finalize$;
