@@ -577,9 +577,10 @@ create table auth.email_addresses (
     verified_at timestamptz,
     is_primary boolean not null default false,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    primary key (user_id, address_key),
-    unique (instance_id, aud, address_key)
+    deleted_at timestamptz,
+    primary key (user_id, address_key)
 );
+create unique index email_addresses_key on auth.email_addresses (instance_id, aud, address_key) where deleted_at is null;
 create unique index email_addresses_primary on auth.email_addresses (user_id) where is_primary;
 select pg_catalog.pg_extension_config_dump('auth.email_addresses', '');
 
@@ -592,6 +593,7 @@ comment on column auth.email_addresses.address_key is 'auth.email_key(address): 
 comment on column auth.email_addresses.verified_at is 'When it was proved.';
 comment on column auth.email_addresses.is_primary is 'The one that auth.users.email mirrors.';
 comment on column auth.email_addresses.created_at is 'When it was added.';
+comment on column auth.email_addresses.deleted_at is 'As in auth.users: the address of a deleted account is free again.';
 
 create table auth.identities (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -652,11 +654,39 @@ create trigger touch_updated_at
     before update on auth.identities
     for each row execute function auth.touch_updated_at();
 
+-- Not on INSERT: there the rows of both tables come together, from sign-up and from a restore.
+create function auth.mirror_primary_address()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update auth.email_addresses as a
+    set address = coalesce(new.email, a.address), verified_at = new.email_confirmed_at
+    where a.user_id = new.id and a.is_primary;
+
+    update auth.email_addresses as a
+    set deleted_at = new.deleted_at
+    where a.user_id = new.id and a.deleted_at is distinct from new.deleted_at;
+    return null;
+end
+$$;
+
+comment on function auth.mirror_primary_address() is
+    'Internal: keeps auth.email_addresses as auth.users says: the primary address, and whether the account is deleted.';
+
+create trigger mirror_primary_address
+    after update of email, email_confirmed_at, deleted_at on auth.users
+    for each row
+    when (row (old.email, old.email_confirmed_at, old.deleted_at)
+        is distinct from row (new.email, new.email_confirmed_at, new.deleted_at))
+    execute function auth.mirror_primary_address();
+
 -- Times as clients of the HTTP API read them: UTC, RFC 3339.
 create function auth.rfc3339(moment timestamptz)
 returns text
 language sql
-immutable
+stable
 strict
 parallel safe
 as $$
@@ -665,24 +695,24 @@ $$;
 
 comment on function auth.rfc3339(timestamptz) is 'Internal: a time as RFC 3339 text in UTC.';
 
--- The object `user` of every answer (docs/users.md): no hash, no secret.
-create function auth.user_object(account auth.users)
-returns jsonb
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select jsonb_build_object(
-            'id', account.id,
-            'aud', account.aud,
-            'role', account.role,
-            'email', coalesce(account.email, ''),
-            'phone', coalesce(account.phone, ''),
-            'app_metadata', account.raw_app_meta_data,
-            'user_metadata', account.raw_user_meta_data,
-            'is_anonymous', account.is_anonymous,
-            'created_at', auth.rfc3339(account.created_at),
-            'updated_at', auth.rfc3339(account.updated_at),
+-- The object `user` of every answer (docs/users.md): no hash, no secret. A view and no function, because a query plans a
+-- view once with itself, and a function's body anew at every call.
+create view auth.user_objects
+as
+select
+    u.id,
+    u.deleted_at,
+    jsonb_build_object(
+            'id', u.id,
+            'aud', u.aud,
+            'role', u.role,
+            'email', coalesce(u.email, ''),
+            'phone', coalesce(u.phone, ''),
+            'app_metadata', u.raw_app_meta_data,
+            'user_metadata', u.raw_user_meta_data,
+            'is_anonymous', u.is_anonymous,
+            'created_at', auth.rfc3339(u.created_at),
+            'updated_at', auth.rfc3339(u.updated_at),
             'identities', coalesce((
                 select jsonb_agg(jsonb_build_object(
                     'identity_id', i.id,
@@ -696,21 +726,24 @@ as $$
                     'updated_at', auth.rfc3339(i.updated_at)
                 ) order by i.created_at)
                 from auth.identities as i
-                where i.user_id = account.id
+                where i.user_id = u.id
             ), '[]')
         ) || jsonb_strip_nulls(jsonb_build_object(
-            'username', account.username,
-            'email_confirmed_at', auth.rfc3339(account.email_confirmed_at),
-            'phone_confirmed_at', auth.rfc3339(account.phone_confirmed_at),
-            'confirmed_at', auth.rfc3339(account.confirmed_at),
-            'invited_at', auth.rfc3339(account.invited_at),
-            'last_sign_in_at', auth.rfc3339(account.last_sign_in_at),
-            'banned_until', auth.rfc3339(account.banned_until),
-            'deleted_at', auth.rfc3339(account.deleted_at)
-        ))
-$$;
+            'username', u.username,
+            'email_confirmed_at', auth.rfc3339(u.email_confirmed_at),
+            'phone_confirmed_at', auth.rfc3339(u.phone_confirmed_at),
+            'confirmed_at', auth.rfc3339(u.confirmed_at),
+            'invited_at', auth.rfc3339(u.invited_at),
+            'last_sign_in_at', auth.rfc3339(u.last_sign_in_at),
+            'banned_until', auth.rfc3339(u.banned_until),
+            'deleted_at', auth.rfc3339(u.deleted_at)
+        )) as object
+from auth.users as u;
 
-comment on function auth.user_object(auth.users) is 'Internal: the object user of every answer; no hash and no secret in it.';
+comment on view auth.user_objects is 'Internal: the object user of every answer; no hash and no secret in it.';
+comment on column auth.user_objects.id is 'The user''s id.';
+comment on column auth.user_objects.deleted_at is 'As in auth.users.';
+comment on column auth.user_objects.object is 'The object.';
 
 create view auth.admin_users
 with (security_barrier = true)

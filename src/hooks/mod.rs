@@ -96,12 +96,12 @@ fn registered(event: Event) -> Result<Option<String>> {
 /// Finds a function by the name that is stored; refuses one that a superuser owns.
 fn resolve(name: &str) -> Result<Function> {
     static RESOLVE: Query = Query::read(
-        "select p.proowner, format('select %I.%I($1)', n.nspname, p.proname), r.rolsuper
+        "select p.proowner, format('select %I.%I($1)', n.nspname, p.proname), r.rolsuper or r.rolname = 'auth_owner'
         from pg_catalog.pg_proc as p
         join pg_catalog.pg_namespace as n on n.oid = p.pronamespace
         join pg_catalog.pg_roles as r on r.oid = p.proowner
         where array[n.nspname::text, p.proname::text] = parse_ident($1)
-            and p.proargtypes::oid[] = array['jsonb'::regtype::oid]
+            and p.pronargs = 1 and p.proargtypes[0] = 'jsonb'::regtype
             and p.prorettype = 'jsonb'::regtype and p.prokind = 'f' and not p.proretset",
         &[Type::TEXTOID],
     );

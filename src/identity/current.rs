@@ -100,13 +100,15 @@ fn resolve() -> Result<()> {
 
 fn from_carriers() -> Result<Option<Rc<Identity>>> {
     if let Some(token) = carrier::value(Carrier::Token) {
+        // The statement that set it may be the one that is refused.
         silence::statement_is_secret();
         return verify::accept(utf8(&token)?).map(Some);
     }
-    if let Some(headers) = carrier::value(Carrier::Headers)
-        && let Some(bearer) = bearer(utf8(&headers)?)?
-    {
-        return verify::accept(&bearer).map(Some);
+    if let Some(headers) = carrier::value(Carrier::Headers) {
+        silence::statement_is_secret();
+        if let Some(bearer) = bearer(utf8(&headers)?)? {
+            return verify::accept(&bearer).map(Some);
+        }
     }
     if let Some(claims) = carrier::value(Carrier::Claims)
         && backend::is_trusted_proxy()

@@ -34,16 +34,16 @@ enum Kind {
     Restricted(Uuid),
     /// A project key, by its id.
     Key(Uuid),
-    /// Claims that a trusted proxy has verified.
-    Trusted(Option<Uuid>),
+    /// A foreign issuer's claims, verified by a trusted proxy.
+    Foreign(Option<Uuid>),
 }
 
 impl Identity {
     /// The user in policies: none under a project key and under a restricted token.
     pub fn user_id(&self) -> Option<Uuid> {
         match self.kind {
-            Kind::User(id) | Kind::Trusted(Some(id)) => Some(id),
-            Kind::Restricted(_) | Kind::Key(_) | Kind::Trusted(None) => None,
+            Kind::User(id) | Kind::Foreign(Some(id)) => Some(id),
+            Kind::Restricted(_) | Kind::Key(_) | Kind::Foreign(None) => None,
         }
     }
 
@@ -95,7 +95,7 @@ fn verified(token: &str) -> Result<Rc<Identity>> {
     if key.retired_at.is_some_and(|retired_at| issued_at > retired_at) {
         return Err(Error::BadJwt("is newer than its key"));
     }
-    let identity = Rc::new(read(claims)?);
+    let identity = Rc::new(read(claims.into_map())?);
     KEPT.with_borrow_mut(|kept| {
         if kept.generation == generation {
             kept.tokens.truncate(MOST_KEPT - 1);
@@ -105,20 +105,23 @@ fn verified(token: &str) -> Result<Rc<Identity>> {
     Ok(identity)
 }
 
-fn read(claims: jwt::Claims) -> Result<Identity> {
-    let uuid = |name: &str| claims.text(name).and_then(|text| Uuid::parse_str(text).ok());
-    let role = claims.text("role").ok_or(Error::BadJwt("has no role"))?.to_string();
-    let expires_at = claims.integer("exp").ok_or(Error::BadJwt("has no exp"))?;
-    let kind = match claims.text("token_type") {
+/// Claims of ours, whoever has verified their signature.
+fn read(claims: Map<String, Value>) -> Result<Identity> {
+    let text = |name: &str| claims.get(name).and_then(Value::as_str);
+    let uuid = |name: &str| text(name).and_then(|text| Uuid::parse_str(text).ok());
+    let role = text("role").ok_or(Error::BadJwt("has no role"))?.to_string();
+    let expires_at = time(&claims, "exp")?.ok_or(Error::BadJwt("has no exp"))?;
+    time(&claims, "nbf")?;
+    let kind = match text("token_type") {
         Some("key") => {
-            if claims.map().contains_key("sub") {
+            if claims.contains_key("sub") {
                 return Err(Error::BadJwt("is a project key with a subject"));
             }
             Kind::Key(uuid("jti").ok_or(Error::BadJwt("has no jti"))?)
         }
         Some(kind @ ("access" | "restricted")) => {
             let user_id = uuid("sub").ok_or(Error::BadJwt("has no sub"))?;
-            if claims.text("aud") != Some(users::AUDIENCE) {
+            if text("aud") != Some(users::AUDIENCE) {
                 return Err(Error::BadJwt("is for another audience"));
             }
             if kind == "access" { Kind::User(user_id) } else { Kind::Restricted(user_id) }
@@ -129,10 +132,18 @@ fn read(claims: jwt::Claims) -> Result<Identity> {
         Kind::Key(_) => (None, 0),
         _ => (
             Some(uuid("session_id").ok_or(Error::BadJwt("has no session_id"))?),
-            claims.integer("sc").ok_or(Error::BadJwt("has no sc"))?,
+            claims.get("sc").and_then(Value::as_i64).ok_or(Error::BadJwt("has no sc"))?,
         ),
     };
-    Ok(Identity { role, session_id, kind, expires_at, counter, claims: claims.into_map() })
+    Ok(Identity { role, session_id, kind, expires_at, counter, claims })
+}
+
+/// A NumericDate (RFC 7519 section 2), in whole seconds. One of a wrong kind must not count as absent.
+fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>> {
+    match claims.get(name) {
+        None => Ok(None),
+        Some(value) => value.as_i64().map(Some).ok_or(Error::BadJwt("has a time that is no whole number")),
+    }
 }
 
 /// The half that may change between two statements.
@@ -153,8 +164,8 @@ pub fn standing(identity: &Identity) -> Result<()> {
             Some(key) if key.expires_at.is_some_and(|expires_at| expires_at <= statement) => Err(Error::SessionExpired),
             Some(_) => Ok(()),
         },
-        Kind::Trusted(None) => Ok(()),
-        Kind::Trusted(Some(user_id)) => user_standing(user_id, statement),
+        Kind::Foreign(None) => Ok(()),
+        Kind::Foreign(Some(user_id)) => user_standing(user_id, statement),
         Kind::User(user_id) | Kind::Restricted(user_id) => {
             let session_id = identity.session_id.ok_or(Error::SessionNotFound)?;
             let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
@@ -180,7 +191,8 @@ fn user_standing(user_id: Uuid, statement: i64) -> Result<()> {
     }
 }
 
-/// Claims that a trusted proxy has verified: no signature is left to check, only the shape.
+/// Claims that a trusted proxy has verified: no signature is left to check. Ours, by their token_type, are judged like the
+/// token that they came in; a foreign issuer's name a user at most.
 pub fn trusted(claims: &str) -> Result<Option<Rc<Identity>>> {
     let claims = match serde_json::from_str(claims) {
         Ok(Value::Object(claims)) => claims,
@@ -189,19 +201,24 @@ pub fn trusted(claims: &str) -> Result<Option<Rc<Identity>>> {
     if claims.is_empty() {
         return Ok(None);
     }
+    if claims.contains_key("token_type") {
+        return read(claims).map(|identity| Some(Rc::new(identity)));
+    }
     let user_id = match claims.get("sub") {
-        None | Some(Value::Null) => None,
+        None => None,
         Some(sub) => Some(
             sub.as_str()
                 .and_then(|text| Uuid::parse_str(text).ok())
                 .ok_or(Error::BadJwt("has a sub that is no uuid"))?,
         ),
     };
+    let expires_at = time(&claims, "exp")?.unwrap_or(i64::MAX);
+    time(&claims, "nbf")?;
     Ok(Some(Rc::new(Identity {
         role: claims.get("role").and_then(Value::as_str).unwrap_or("anon").to_string(),
-        session_id: claims.get("session_id").and_then(Value::as_str).and_then(|text| Uuid::parse_str(text).ok()),
-        kind: Kind::Trusted(user_id),
-        expires_at: claims.get("exp").and_then(Value::as_i64).unwrap_or(i64::MAX),
+        session_id: None,
+        kind: Kind::Foreign(user_id),
+        expires_at,
         counter: 0,
         claims,
     })))

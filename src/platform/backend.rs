@@ -87,6 +87,12 @@ pub fn must_write() -> Result<()> {
     Ok(())
 }
 
+/// Whether every statement of this transaction sees what its first one saw (REPEATABLE READ and SERIALIZABLE).
+pub fn snapshot_is_fixed() -> bool {
+    // SAFETY: reads an int of the backend.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// SET LOCAL, with the privileges of the calling user.
 pub fn set_local(name: &std::ffi::CStr, value: &std::ffi::CStr) {
     set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);

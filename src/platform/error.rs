@@ -47,6 +47,8 @@ pub enum Error {
     SuperuserOnly,
     // 02000
     UserNotFound,
+    // 40001
+    Conflict,
     // 25006, 25P01
     ReadOnlyReplica,
     NoTransaction,
@@ -196,7 +198,7 @@ impl Error {
             Error::HookOfSuperuser(function) => (
                 S::ERRCODE_INSUFFICIENT_PRIVILEGE,
                 "validation_failed",
-                format!("hook {function} belongs to a superuser"),
+                format!("hook {function} belongs to a superuser or to auth_owner"),
                 Some(format!("a hook runs as its owner: alter function {function}(jsonb) owner to …")),
             ),
             Error::DropRefused => (
@@ -209,6 +211,12 @@ impl Error {
                 (S::ERRCODE_INSUFFICIENT_PRIVILEGE, "validation_failed", "this is for superusers".into(), None)
             }
             Error::UserNotFound => (S::ERRCODE_NO_DATA, "user_not_found", "no such user".into(), None),
+            Error::Conflict => (
+                S::ERRCODE_T_R_SERIALIZATION_FAILURE,
+                "conflict",
+                "the session was changed at the same time".into(),
+                Some("try again in a new transaction".into()),
+            ),
             Error::ReadOnlyReplica => (
                 S::ERRCODE_READ_ONLY_SQL_TRANSACTION,
                 "read_only_replica",

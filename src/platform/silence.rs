@@ -17,8 +17,16 @@ unsafe impl Sync for State {}
 static STATE: State = State { secret_statement: Cell::new(i64::MIN), previous: Cell::new(None) };
 
 /// Functions that take a password, a token or a code.
-const SECRET_TAKING: &[&[u8]] =
-    &[b"sign_up", b"sign_in", b"refresh", b"authenticate", b"verify_token", b"import_signing_key", b"auth.token"];
+const SECRET_TAKING: &[&[u8]] = &[
+    b"sign_up",
+    b"sign_in",
+    b"refresh",
+    b"authenticate",
+    b"verify_token",
+    b"import_signing_key",
+    b"auth.token",
+    b"request.headers",
+];
 
 /// From `_PG_init` while the postmaster preloads, once.
 pub fn install() {

@@ -21,6 +21,9 @@ extension_sql_file!("refresh.sql", name = "refresh", requires = ["password"]);
 
 const METHOD: &str = "token_refresh";
 
+/// Each further round means that another refresh of the session has just committed.
+const MOST_ROUNDS: usize = 8;
+
 #[pg_extern(sql = false)]
 fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> Answer<JsonB> {
     silence::statement_is_secret();
@@ -37,7 +40,7 @@ fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> Answer<JsonB>
 /// Each round looks at the row as it is committed now. A second one is needed only where another refresh of the same
 /// session was faster, and then the counter has moved.
 fn exchange(session_id: Uuid, counter: i64, config: &Config) -> Result<JsonB> {
-    loop {
+    for _ in 0..MOST_ROUNDS {
         let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
         door::must_be_welcome(session.user_id).map_err(|error| match error {
             Error::UserNotFound => Error::SessionNotFound,
@@ -50,13 +53,20 @@ fn exchange(session_id: Uuid, counter: i64, config: &Config) -> Result<JsonB> {
             // Ahead of the row: it was issued after the backup that this database was restored from, or by a refresh that
             // a failover lost. The MAC says that it is ours.
             Ordering::Equal | Ordering::Greater => sessions::advance(session_id, session.counter, counter + 1)?,
-            Ordering::Less if is_repeated(&session, counter, config) => sessions::facts(session_id)?,
+            Ordering::Less if is_repeated(&session, counter, config) => {
+                sessions::facts(session_id)?.filter(|(facts, _)| facts.counter == session.counter)
+            }
             Ordering::Less => return Err(replayed(session_id, &session, config)),
         };
         if let Some((facts, user)) = advanced {
             return door::answer(session_id, &facts, user, METHOD, config);
         }
+        if backend::snapshot_is_fixed() {
+            break;
+        }
     }
+    // An older snapshot will never see the row as it is now.
+    Err(Error::Conflict)
 }
 
 /// Within the interval the token before the current one gets the same successor again: two tabs, or an answer lost.

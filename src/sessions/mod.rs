@@ -70,7 +70,7 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
                 select o.id
                 from auth.sessions as o
                 where o.user_id = $2
-                order by auth.session_is_live(o) desc, o.refreshed_at desc
+                order by o.refreshed_at desc
                 offset greatest($5 - 1, 0)
             )
         ), seen as (
@@ -103,9 +103,9 @@ pub struct Facts {
 /// The facts, and the user object, in one statement.
 pub fn facts(id: Uuid) -> Result<Option<(Facts, Value)>> {
     static FACTS: Query = Query::write(
-        "select s.refresh_token_counter, s.aal, s.amr, s.restricted is not null, auth.user_object(u)
+        "select s.refresh_token_counter, s.aal, s.amr, s.restricted is not null, u.object
         from auth.sessions as s
-        join auth.users as u on u.id = s.user_id
+        join auth.user_objects as u on u.id = s.user_id
         where s.id = $1",
         &[Type::UUIDOID],
     );
@@ -117,9 +117,9 @@ pub fn advance(id: Uuid, from: i64, to: i64) -> Result<Option<(Facts, Value)>> {
     static ADVANCE: Query = Query::write(
         "update auth.sessions as s
         set refresh_token_counter = $3, refreshed_at = clock_timestamp(), updated_at = clock_timestamp()
-        from auth.users as u
+        from auth.user_objects as u
         where s.id = $1 and s.refresh_token_counter = $2 and u.id = s.user_id
-        returning s.refresh_token_counter, s.aal, s.amr, s.restricted is not null, auth.user_object(u)",
+        returning s.refresh_token_counter, s.aal, s.amr, s.restricted is not null, u.object",
         &[Type::UUIDOID, Type::INT8OID, Type::INT8OID],
     );
     ADVANCE.first(&[to_pg(id).into(), from.into(), to.into()], read_facts)

@@ -67,7 +67,7 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
 /// The object `user` of an answer.
 pub fn object(id: Uuid) -> Result<Option<Value>> {
     static OBJECT: Query = Query::read(
-        "select auth.user_object(u) from auth.users as u where u.id = $1 and u.deleted_at is null",
+        "select u.object from auth.user_objects as u where u.id = $1 and u.deleted_at is null",
         &[Type::UUIDOID],
     );
     Ok(OBJECT.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(user)| user))

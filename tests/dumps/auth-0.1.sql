@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict g2jkTHmewpog9Fcc0VlJTO96WPCDBtlAm4stY8GMK9iehcaWVfjYOzYSifyl65I
+\restrict OaZMTtafQRFZcx69UrZJ1bETv2AgayHhh9qDaHp7LzpKGYYpTWKWEutckEsemcj
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -51,7 +51,7 @@ CREATE TABLE public.notes (
 --
 
 COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti, scopes, created_at, expires_at, last_used_at, revoked_at) FROM stdin;
-a447a33e-0069-4a81-a003-6c647e99bff2	project	anon	\N	\N	\N	\N	\N	8710b32f-a87e-45a1-b343-b000bc816ad2	{}	2026-11-21 12:19:43.393827+00	2036-11-21 12:19:43+00	\N	\N
+59dd588f-989b-4879-8939-fc9faa562432	project	anon	\N	\N	\N	\N	\N	6bcbcbc4-7679-4805-b481-7b9256d303fd	{}	2026-11-21 12:24:23.1606+00	2036-11-21 12:24:23+00	\N	\N
 \.
 
 
@@ -60,7 +60,7 @@ a447a33e-0069-4a81-a003-6c647e99bff2	project	anon	\N	\N	\N	\N	\N	8710b32f-a87e-4
 --
 
 COPY auth.config (only_row, site_url, jwt_issuer, environment, enable_signup, access_token_ttl, refresh_token_ttl, session_timebox, max_active_sessions, refresh_tokens_enabled, refresh_reuse_interval, refresh_reuse_scope, password_min_length, password_max_length, argon2_memory_kib, argon2_iterations, argon2_parallelism, claims_user_metadata, no_limit, updated_at) FROM stdin;
-t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:19:43.457491+00
+t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:24:23.17707+00
 \.
 
 
@@ -69,7 +69,7 @@ t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:19:4
 --
 
 COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
-1476b8c0-b0d1-4771-bd53-5796bede94e6	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:19:43.458422+00
+4033aed6-4c09-4400-8f1d-718ef38412ee	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:24:23.178086+00
 \.
 
 
@@ -78,7 +78,7 @@ COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
 --
 
 COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
-301f8ac8-c117-472e-a5f5-9e65a5a33de4	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$Q5493ruTRovZrlX2LHcRaw$DTajyR8e9HmQ4rubF+TkO2hAJD2lO6bpwErBw0fLVog	\N	\N	\N	2026-11-21 12:19:43.363793+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:19:43.358494+00	2026-11-21 12:19:43.365013+00	\N
+0612bf6c-1956-47a5-b33e-8a497c55ae78	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$hYufrA9PxAPr6MMM28+fpg$mhZC/53FsosErIEbm2QlEMN34W2VoycEIW6HMLrH8Go	\N	\N	\N	2026-11-21 12:24:23.142254+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:24:23.136545+00	2026-11-21 12:24:23.143562+00	\N
 \.
 
 
@@ -86,8 +86,8 @@ COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_p
 -- Data for Name: email_addresses; Type: TABLE DATA; Schema: auth; Owner: -
 --
 
-COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at) FROM stdin;
-301f8ac8-c117-472e-a5f5-9e65a5a33de4	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:19:43.359984+00
+COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at, deleted_at) FROM stdin;
+0612bf6c-1956-47a5-b33e-8a497c55ae78	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:24:23.137858+00	\N
 \.
 
 
@@ -104,7 +104,7 @@ COPY auth.hooks (event, function, created_by, created_at) FROM stdin;
 --
 
 COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_sign_in_at, created_at, updated_at) FROM stdin;
-fefc5400-3eb6-4892-ae3c-2f881442efa7	301f8ac8-c117-472e-a5f5-9e65a5a33de4	email	301f8ac8-c117-472e-a5f5-9e65a5a33de4	{"sub": "301f8ac8-c117-472e-a5f5-9e65a5a33de4", "email": "first@example.com", "email_verified": false, "phone_verified": false}	\N	2026-11-21 12:19:43.359471+00	2026-11-21 12:19:43.359471+00
+a5665deb-fff3-4d3a-a9fe-3ea89ef0036f	0612bf6c-1956-47a5-b33e-8a497c55ae78	email	0612bf6c-1956-47a5-b33e-8a497c55ae78	{"sub": "0612bf6c-1956-47a5-b33e-8a497c55ae78", "email": "first@example.com", "email_verified": false, "phone_verified": false}	\N	2026-11-21 12:24:23.137424+00	2026-11-21 12:24:23.137424+00
 \.
 
 
@@ -113,7 +113,7 @@ fefc5400-3eb6-4892-ae3c-2f881442efa7	301f8ac8-c117-472e-a5f5-9e65a5a33de4	email	
 --
 
 COPY auth.key_check (key_id, check_value) FROM stdin;
-1	\\x662a797ee0159fd96b0310df4d733688
+1	\\x8a6cad10977e0823159405280f1f5477
 \.
 
 
@@ -130,7 +130,7 @@ COPY auth.one_time_tokens (id, user_id, purpose, relates_to, link_hash, code_has
 --
 
 COPY auth.password_state (user_id, changed_at, must_change) FROM stdin;
-301f8ac8-c117-472e-a5f5-9e65a5a33de4	2026-11-21 12:19:43.359214+00	f
+0612bf6c-1956-47a5-b33e-8a497c55ae78	2026-11-21 12:24:23.137162+00	f
 \.
 
 
@@ -155,7 +155,7 @@ COPY auth.revocations (scope, subject, not_before, reason, created_at) FROM stdi
 --
 
 COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, not_after, refreshed_at, user_agent, ip, tag, refresh_token_counter, org_id, restricted) FROM stdin;
-01a1fe0c-5482-7cd8-a1ec-d8a43ab19263	301f8ac8-c117-472e-a5f5-9e65a5a33de4	2026-11-21 12:19:43.363576+00	2026-11-21 12:19:43.363576+00	\N	aal1	[{"method": "password", "timestamp": 1795263583}]	2026-12-21 12:19:43.363577+00	2026-11-21 12:19:43.363577+00	\N	\N	\N	0	\N	\N
+01a1fe10-9964-7458-a784-67378b96f832	0612bf6c-1956-47a5-b33e-8a497c55ae78	2026-11-21 12:24:23.142064+00	2026-11-21 12:24:23.142064+00	\N	aal1	[{"method": "password", "timestamp": 1795263863}]	2026-12-21 12:24:23.142064+00	2026-11-21 12:24:23.142064+00	\N	\N	\N	0	\N	\N
 \.
 
 
@@ -164,7 +164,7 @@ COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, no
 --
 
 COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at, retired_at) FROM stdin;
-tEkK8rwz9N9_wyHfeZl49fkK0P_0daPm96w1x0N2vHU	ES256	current	{"x": "9nZ8aFS6UQ4IyEX5S3vAMdPRonaXyBCnq8fYArHgoks", "y": "qztCHjES85Vv6oQ9eoWhFaGaBzJ_Vu2aggfxkvkmEuk", "alg": "ES256", "crv": "P-256", "kid": "tEkK8rwz9N9_wyHfeZl49fkK0P_0daPm96w1x0N2vHU", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x0100000001ba89ac581c6d5956677a74a52484618872242159e772894040c016a4faf74d6ff4ae6425f6ef468d007d86999b3e116170eee2266042f5d8230c400d409c899c939bb95f794c85f3600e1f58615466f61a956ea7f3406153df25903676dfac024a19b27f515ebd54220a05eef2ba05a2ecfdca657bf543d8f4c2114492511432d4ed1abfaf760bb20e0932c327edf5291b1fb3bee6d81381c6f3f566a753efca696ab58e569e	2026-11-21 12:19:43.366883+00	\N
+YErsUPG2aZLPzUOU9T4YrWmTcBvyZKKVSS9-r-kRm8s	ES256	current	{"x": "jqYqZvNgmzVPs2TZdmfz2ikFLeio6Xd7zJL-06h7oK4", "y": "7t7pYqQP-0xFMr921kSg2Uc4kvKA2poXheRvvVpy9FA", "alg": "ES256", "crv": "P-256", "kid": "YErsUPG2aZLPzUOU9T4YrWmTcBvyZKKVSS9-r-kRm8s", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x0100000001ef908954a1687710a5df3cd38de0b8331d60b2a8414a21f9d2e0b3138c3c6e09d9e1e19b91e2bb2d52493c5d99dc060bed849970b3207447698b6010370519faea365ec82b6e0b933ce40809c0d295b9647901d47275f22e7b267086bedb459198f7036fa259ec091f1bf19e23c4652332334af1ce781f0b938242c5750491ba59489388054f396405edd845375a3dd1f4c98f2e68ff89cbdbb43d72d84601198b800e5e3e8e	2026-11-21 12:24:23.145431+00	\N
 \.
 
 
@@ -173,7 +173,7 @@ tEkK8rwz9N9_wyHfeZl49fkK0P_0daPm96w1x0N2vHU	ES256	current	{"x": "9nZ8aFS6UQ4IyEX
 --
 
 COPY public.notes (owner_id, body) FROM stdin;
-301f8ac8-c117-472e-a5f5-9e65a5a33de4	from 0.1
+0612bf6c-1956-47a5-b33e-8a497c55ae78	from 0.1
 \.
 
 
@@ -202,5 +202,5 @@ CREATE POLICY own ON public.notes USING ((owner_id = auth.uid()));
 -- PostgreSQL database dump complete
 --
 
-\unrestrict g2jkTHmewpog9Fcc0VlJTO96WPCDBtlAm4stY8GMK9iehcaWVfjYOzYSifyl65I
+\unrestrict OaZMTtafQRFZcx69UrZJ1bETv2AgayHhh9qDaHp7LzpKGYYpTWKWEutckEsemcj
 
