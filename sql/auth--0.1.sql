@@ -61,6 +61,20 @@ begin
                     hint = pg_catalog.format('revoke %I from %s; grant it again after create extension', wanted.name, members);
         end if;
 
+        -- What the role itself is a member of, everybody whom we grant it would get.
+        select pg_catalog.string_agg(pg_catalog.quote_ident(g.rolname), ', ' order by g.rolname)
+        into members
+        from pg_catalog.pg_auth_members as am
+        join pg_catalog.pg_roles as g on g.oid = am.roleid
+        where am.member = existing.oid;
+
+        if members is not null and (wanted.name = 'auth_owner' or remark is distinct from wanted.remark) then
+            raise exception 'role "%" exists and is a member of other roles', wanted.name
+                using errcode = 'duplicate_object',
+                    detail = 'validation_failed',
+                    hint = pg_catalog.format('revoke %s from %I', members, wanted.name);
+        end if;
+
         if wanted.bypasses_rls and not existing.rolbypassrls then
             execute pg_catalog.format('alter role %I bypassrls', wanted.name);
         end if;
@@ -569,7 +583,7 @@ comment on column auth.users.updated_at is 'When the row last changed.';
 comment on column auth.users.deleted_at is 'Soft deletion: refused everywhere, the address is free again.';
 
 create table auth.email_addresses (
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     instance_id uuid not null default '00000000-0000-0000-0000-000000000000',
     aud text not null default 'authenticated',
     address text not null,
@@ -597,7 +611,7 @@ comment on column auth.email_addresses.deleted_at is 'As in auth.users: the addr
 
 create table auth.identities (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     provider text not null,
     provider_id text not null,
     identity_data jsonb not null default '{}',
@@ -622,7 +636,7 @@ comment on column auth.identities.created_at is 'When it was linked.';
 comment on column auth.identities.updated_at is 'When the row last changed.';
 
 create table auth.password_state (
-    user_id uuid primary key references auth.users (id) on delete cascade,
+    user_id uuid primary key,
     changed_at timestamptz not null default pg_catalog.clock_timestamp(),
     must_change boolean not null default false
 );
@@ -653,6 +667,30 @@ create trigger touch_updated_at
 create trigger touch_updated_at
     before update on auth.identities
     for each row execute function auth.touch_updated_at();
+
+-- In place of foreign keys between our own tables: pg_dump does not tell a parallel restore about those of an extension's
+-- tables, and it would load sessions before users. Your tables reference auth.users as any other.
+create function auth.delete_dependents()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from auth.sessions as d using deleted where d.user_id = deleted.id;
+    delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
+    delete from auth.identities as d using deleted where d.user_id = deleted.id;
+    delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
+    delete from auth.password_state as d using deleted where d.user_id = deleted.id;
+    return null;
+end
+$$;
+
+comment on function auth.delete_dependents() is 'Internal: deletes what belongs to a deleted account.';
+
+create trigger delete_dependents
+    after delete on auth.users
+    referencing old table as deleted
+    for each statement execute function auth.delete_dependents();
 
 -- Not on INSERT: there the rows of both tables come together, from sign-up and from a restore.
 create function auth.mirror_primary_address()
@@ -779,7 +817,7 @@ comment on view auth.admin_users is 'Accounts for people to look at, secrets mas
 
 create table auth.one_time_tokens (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     purpose text not null,
     relates_to text not null,
     link_hash bytea unique,
@@ -846,7 +884,7 @@ comment on column auth.pending_sign_ups.created_at is 'When it was made.';
 
 create table auth.sessions (
     id uuid primary key,
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
     factor_id uuid,

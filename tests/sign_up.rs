@@ -160,9 +160,8 @@ fn metadata_is_never_a_column_or_a_claim() {
         assert_eq!(mine[name], ordinary[name], "claim {name}");
     }
     assert_eq!(mine["sub"], id.to_string());
-    let role: String = acting(&mut app, &token, |transaction| {
-        transaction.query_one("select current_user::text", &[]).unwrap().get(0)
-    });
+    let role: String =
+        acting(&mut app, &token, |transaction| transaction.query_one("select current_user::text", &[]).unwrap().get(0));
     assert_eq!(role, "authenticated");
 }
 
@@ -183,22 +182,121 @@ fn refusals_leave_nothing() {
     let cases: [Case; 19] = [
         ("no address", None, Some(good), none.clone(), none.clone(), "22023", "validation_failed", "give email"),
         ("no password", Some("a@x.io"), None, none.clone(), none.clone(), "22023", "validation_failed", "give pass"),
-        ("no address at all", Some("nonsense"), Some(good), none.clone(), none.clone(), "22023", "email_address_invalid", ""),
-        ("two addresses", Some("a@x.io,b@x.io"), Some(good), none.clone(), none.clone(), "22023", "email_address_invalid", ""),
+        (
+            "no address at all",
+            Some("nonsense"),
+            Some(good),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "email_address_invalid",
+            "",
+        ),
+        (
+            "two addresses",
+            Some("a@x.io,b@x.io"),
+            Some(good),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "email_address_invalid",
+            "",
+        ),
         ("an empty address", Some(""), Some(good), none.clone(), none.clone(), "22023", "email_address_invalid", ""),
         ("F005 taken", Some("taken@example.org"), Some(good), none.clone(), none.clone(), "23505", "email_exists", ""),
-        ("F005 taken in capitals", Some("TAKEN@Example.ORG"), Some(good), none.clone(), none.clone(), "23505", "email_exists", ""),
-        ("F021 seven characters", Some("a@x.io"), Some("sevench"), none.clone(), none.clone(), "22023", "weak_password", "length"),
-        ("F021 an empty password", Some("a@x.io"), Some(""), none.clone(), none.clone(), "22023", "weak_password", "length"),
-        ("F021 seven characters of fourteen bytes", Some("a@x.io"), Some("ééééééé"), none.clone(), none.clone(), "22023", "weak_password", "length"),
-        ("F022 seventy-three", Some("a@x.io"), Some(&seventy_three), none.clone(), none.clone(), "22023", "password_too_long", "at most 72"),
+        (
+            "F005 taken in capitals",
+            Some("TAKEN@Example.ORG"),
+            Some(good),
+            none.clone(),
+            none.clone(),
+            "23505",
+            "email_exists",
+            "",
+        ),
+        (
+            "F021 seven characters",
+            Some("a@x.io"),
+            Some("sevench"),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "weak_password",
+            "length",
+        ),
+        (
+            "F021 an empty password",
+            Some("a@x.io"),
+            Some(""),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "weak_password",
+            "length",
+        ),
+        (
+            "F021 seven characters of fourteen bytes",
+            Some("a@x.io"),
+            Some("ééééééé"),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "weak_password",
+            "length",
+        ),
+        (
+            "F022 seventy-three",
+            Some("a@x.io"),
+            Some(&seventy_three),
+            none.clone(),
+            none.clone(),
+            "22023",
+            "password_too_long",
+            "at most 72",
+        ),
         ("data is an array", Some("a@x.io"), Some(good), json!([1]), none.clone(), "22023", "validation_failed", ""),
         ("data is a text", Some("a@x.io"), Some(good), json!("x"), none.clone(), "22023", "validation_failed", ""),
         ("data over 16 kB", Some("a@x.io"), Some(good), big.clone(), none.clone(), "22023", "validation_failed", ""),
-        ("data of nine levels", Some("a@x.io"), Some(good), nested(9), none.clone(), "22023", "validation_failed", "at most 8"),
-        ("data of nine levels in arrays", Some("a@x.io"), Some(good), json!({"a": [[[[[[[[1]]]]]]]]}), none.clone(), "22023", "validation_failed", "at most 8"),
-        ("an unknown option", Some("a@x.io"), Some(good), none.clone(), json!({"role": "service_role"}), "22023", "validation_failed", ""),
-        ("options are no object", Some("a@x.io"), Some(good), none.clone(), json!([]), "22023", "validation_failed", ""),
+        (
+            "data of nine levels",
+            Some("a@x.io"),
+            Some(good),
+            nested(9),
+            none.clone(),
+            "22023",
+            "validation_failed",
+            "at most 8",
+        ),
+        (
+            "data of nine levels in arrays",
+            Some("a@x.io"),
+            Some(good),
+            json!({"a": [[[[[[[[1]]]]]]]]}),
+            none.clone(),
+            "22023",
+            "validation_failed",
+            "at most 8",
+        ),
+        (
+            "an unknown option",
+            Some("a@x.io"),
+            Some(good),
+            none.clone(),
+            json!({"role": "service_role"}),
+            "22023",
+            "validation_failed",
+            "",
+        ),
+        (
+            "options are no object",
+            Some("a@x.io"),
+            Some(good),
+            none.clone(),
+            json!([]),
+            "22023",
+            "validation_failed",
+            "",
+        ),
         ("F006 switched off", Some("a@x.io"), Some(good), none.clone(), none.clone(), "55000", "signup_disabled", ""),
     ];
     for (title, email, password, data, options, sqlstate, code, hint) in cases {
@@ -398,7 +496,8 @@ fn a_client_cannot_switch_durability_off() {
     assert_eq!(shown(&mut transaction), "on", "after auth.refresh");
     transaction.rollback().unwrap();
 
-    for statement in ["select auth.update_user('{\"a\": 1}')", "select auth.revoke_sessions()", "select auth.sign_out()"]
+    for statement in
+        ["select auth.update_user('{\"a\": 1}')", "select auth.revoke_sessions()", "select auth.sign_out()"]
     {
         let level = try_acting(&mut app, &person.access_token, |transaction| {
             assert_eq!(shown(transaction), "off");

@@ -16,6 +16,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value, json};
 
+use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
@@ -56,12 +57,16 @@ pub fn current() -> Result<Rc<Config>> {
         return Ok(config);
     }
     let config = Rc::new(read(&in_force(stored()?)?)?);
-    KEPT.set(Some((generation, config.clone())));
+    // What an old snapshot shows is good for its transaction only.
+    if !backend::snapshot_is_fixed() {
+        KEPT.set(Some((generation, config.clone())));
+    }
     Ok(config)
 }
 
 fn stored() -> Result<Map<String, Value>> {
-    static STORED: Query = Query::read(
+    // Not a read: that would look with the snapshot of the caller's statement, which may be older than the news.
+    static STORED: Query = Query::write(
         "select to_jsonb(c) || jsonb_build_object(
             'access_token_ttl', extract(epoch from c.access_token_ttl)::bigint,
             'refresh_token_ttl', extract(epoch from c.refresh_token_ttl)::bigint,
@@ -139,7 +144,7 @@ fn store(changes: &Map<String, Value>) -> Result<JsonB> {
     );
     static HISTORY: Query = Query::write("insert into auth.config_history (changes) values ($1)", &[Type::JSONBOID]);
 
-    crate::platform::backend::must_write()?;
+    backend::must_write()?;
     LOCK.execute(&[])?;
     let mut row = stored()?;
     let mut unlimited: Vec<String> = row

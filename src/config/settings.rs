@@ -151,6 +151,8 @@ fn seconds(value: &Value) -> Result<Option<i64>> {
         Value::String(text) => PgTryBuilder::new(|| INTERVAL.first(&[text.as_str().into()], |row| row.required(1)))
             .catch_when(PgSqlErrorCode::ERRCODE_INVALID_DATETIME_FORMAT, |_| Ok(None))
             .catch_when(PgSqlErrorCode::ERRCODE_DATETIME_FIELD_OVERFLOW, |_| Ok(None))
+            .catch_when(PgSqlErrorCode::ERRCODE_INTERVAL_FIELD_OVERFLOW, |_| Ok(None))
+            .catch_when(PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE, |_| Ok(None))
             .execute(),
         _ => Ok(None),
     }

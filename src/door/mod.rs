@@ -37,8 +37,9 @@ const RESERVED_CLAIMS: &[&str] = &[
 ];
 
 /// Lets in a user who has proved who they are: a new session and its tokens.
-pub fn let_in(user_id: Uuid, method: &str) -> Result<JsonB> {
+pub fn let_in(user_id: Uuid, method: &str, provider: &str) -> Result<JsonB> {
     must_be_welcome(user_id)?;
+    users::note_sign_in(user_id, provider)?;
     let config = config::current()?;
     let session_id = sessions::open(user_id, method, &config)?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;

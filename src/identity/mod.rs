@@ -38,7 +38,9 @@ fn role() -> Answer<Option<String>> {
 
 #[pg_extern(sql = false, stable, parallel_safe)]
 fn email() -> Answer<Option<String>> {
-    Ok(current()?.and_then(|identity| identity.text("email").map(str::to_string)))
+    // Under a restricted token nobody has signed in yet.
+    let identity = current()?.filter(|identity| identity.user_id().is_some());
+    Ok(identity.and_then(|identity| identity.text("email").map(str::to_string)))
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]

@@ -75,15 +75,24 @@ impl Root {
     }
 
     pub fn open(&self, place: &Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
-        seal::open(&self.0, place, sealed).map_err(|error| Error::RootKeyMismatch {
-            what: match error {
-                SealError::UnknownKey(id) => format!("root key {id} is not in the keyring"),
-                SealError::Forged | SealError::Malformed => {
-                    format!("a sealed value of auth.{} does not open with this keyring", place.table)
-                }
+        seal::open(&self.0, place, sealed).map_err(|error| match error {
+            SealError::UnknownKey(id) => missing_key(id),
+            SealError::Forged | SealError::Malformed => Error::RootKeyMismatch {
+                what: format!("a sealed value of auth.{} does not open with this keyring", place.table),
             },
         })
     }
+}
+
+/// A key that this database was used with and that the keyring lacks now, or one that nobody knows.
+pub fn unknown(id: u32) -> Result<Option<Error>> {
+    static KNOWN: Query = Query::write("select from auth.key_check where key_id = $1", &[Type::INT8OID]);
+    let is_known = KNOWN.first(&[i64::from(id).into()], |_| Ok(()))?.is_some();
+    Ok(is_known.then(|| missing_key(id)))
+}
+
+fn missing_key(id: u32) -> Error {
+    Error::RootKeyMismatch { what: format!("root key {id} is not in the keyring") }
 }
 
 fn load() -> Result<Root> {

@@ -22,6 +22,8 @@ use crate::{config, door, keys, users};
 extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
 
 const METHOD: &str = "password";
+/// The identity of a password account.
+const PROVIDER: &str = "email";
 
 #[pg_extern(sql = false)]
 fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
@@ -40,7 +42,7 @@ fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, opt
     keys::root()?;
     let hash = hashing::hash(&password, config.hash_cost)?;
     let user_id = users::create(&email, Some(&hash), data)?;
-    Ok(door::let_in(user_id, METHOD)?)
+    Ok(door::let_in(user_id, METHOD, PROVIDER)?)
 }
 
 #[pg_extern(sql = false)]
@@ -70,7 +72,7 @@ fn sign_in(email: Option<&str>, password: Option<&str>, options: Option<JsonB>) 
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
         replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
     }
-    Ok(door::let_in(user_id, METHOD)?)
+    Ok(door::let_in(user_id, METHOD, PROVIDER)?)
 }
 
 /// Only if nobody has changed the password meanwhile.

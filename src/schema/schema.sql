@@ -59,6 +59,20 @@ begin
                     hint = pg_catalog.format('revoke %I from %s; grant it again after create extension', wanted.name, members);
         end if;
 
+        -- What the role itself is a member of, everybody whom we grant it would get.
+        select pg_catalog.string_agg(pg_catalog.quote_ident(g.rolname), ', ' order by g.rolname)
+        into members
+        from pg_catalog.pg_auth_members as am
+        join pg_catalog.pg_roles as g on g.oid = am.roleid
+        where am.member = existing.oid;
+
+        if members is not null and (wanted.name = 'auth_owner' or remark is distinct from wanted.remark) then
+            raise exception 'role "%" exists and is a member of other roles', wanted.name
+                using errcode = 'duplicate_object',
+                    detail = 'validation_failed',
+                    hint = pg_catalog.format('revoke %s from %I', members, wanted.name);
+        end if;
+
         if wanted.bypasses_rls and not existing.rolbypassrls then
             execute pg_catalog.format('alter role %I bypassrls', wanted.name);
         end if;

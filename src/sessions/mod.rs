@@ -73,8 +73,6 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
                 order by o.refreshed_at desc
                 offset greatest($5 - 1, 0)
             )
-        ), seen as (
-            update auth.users set last_sign_in_at = clock_timestamp() where id = $2
         )
         insert into auth.sessions (id, user_id, amr, not_after, ip)
         values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), inet_client_addr())",

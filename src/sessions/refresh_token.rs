@@ -27,7 +27,11 @@ impl Unverified {
     /// The session and the counter.
     pub fn verify(&self) -> Result<(Uuid, i64)> {
         let root = keys::root()?;
-        let key = root.find(self.0.key_id()).ok_or(Error::RefreshTokenNotFound)?;
+        let id = self.0.key_id();
+        let Some(key) = root.find(id) else {
+            // Refused as a bad token, it would sign everybody out for what is the operator's mistake.
+            return Err(keys::unknown_root_key(id)?.unwrap_or(Error::RefreshTokenNotFound));
+        };
         let token = self.0.verify(&key.derive(PURPOSE)).ok_or(Error::RefreshTokenNotFound)?;
         let counter = i64::try_from(token.counter).map_err(|_| Error::RefreshTokenNotFound)?;
         Ok((Uuid::from_bytes(token.session_id), counter))

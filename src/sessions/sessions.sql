@@ -2,7 +2,7 @@
 
 create table auth.sessions (
     id uuid primary key,
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
     factor_id uuid,

@@ -2,7 +2,7 @@
 
 create table auth.one_time_tokens (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     purpose text not null,
     relates_to text not null,
     link_hash bytea unique,

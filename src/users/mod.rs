@@ -134,6 +134,18 @@ pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Ma
     Ok(id)
 }
 
+/// Remembers when the user last signed in, and by which identity.
+pub fn note_sign_in(id: Uuid, provider: &str) -> Result<()> {
+    static NOTE: Query = Query::write(
+        "with identity as (
+            update auth.identities set last_sign_in_at = clock_timestamp() where user_id = $1 and provider = $2
+        )
+        update auth.users set last_sign_in_at = clock_timestamp() where id = $1",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    NOTE.execute(&[to_pg(id).into(), provider.into()]).map(drop)
+}
+
 /// Merges into user_metadata: a key set, a null removed (RFC 7396 at the top level).
 pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
     static READ: Query =

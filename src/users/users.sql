@@ -65,7 +65,7 @@ comment on column auth.users.updated_at is 'When the row last changed.';
 comment on column auth.users.deleted_at is 'Soft deletion: refused everywhere, the address is free again.';
 
 create table auth.email_addresses (
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     instance_id uuid not null default '00000000-0000-0000-0000-000000000000',
     aud text not null default 'authenticated',
     address text not null,
@@ -93,7 +93,7 @@ comment on column auth.email_addresses.deleted_at is 'As in auth.users: the addr
 
 create table auth.identities (
     id uuid primary key default pg_catalog.gen_random_uuid(),
-    user_id uuid not null references auth.users (id) on delete cascade,
+    user_id uuid not null,
     provider text not null,
     provider_id text not null,
     identity_data jsonb not null default '{}',
@@ -118,7 +118,7 @@ comment on column auth.identities.created_at is 'When it was linked.';
 comment on column auth.identities.updated_at is 'When the row last changed.';
 
 create table auth.password_state (
-    user_id uuid primary key references auth.users (id) on delete cascade,
+    user_id uuid primary key,
     changed_at timestamptz not null default pg_catalog.clock_timestamp(),
     must_change boolean not null default false
 );
@@ -149,6 +149,30 @@ create trigger touch_updated_at
 create trigger touch_updated_at
     before update on auth.identities
     for each row execute function auth.touch_updated_at();
+
+-- In place of foreign keys between our own tables: pg_dump does not tell a parallel restore about those of an extension's
+-- tables, and it would load sessions before users. Your tables reference auth.users as any other.
+create function auth.delete_dependents()
+returns trigger
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from auth.sessions as d using deleted where d.user_id = deleted.id;
+    delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
+    delete from auth.identities as d using deleted where d.user_id = deleted.id;
+    delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
+    delete from auth.password_state as d using deleted where d.user_id = deleted.id;
+    return null;
+end
+$$;
+
+comment on function auth.delete_dependents() is 'Internal: deletes what belongs to a deleted account.';
+
+create trigger delete_dependents
+    after delete on auth.users
+    referencing old table as deleted
+    for each statement execute function auth.delete_dependents();
 
 -- Not on INSERT: there the rows of both tables come together, from sign-up and from a restore.
 create function auth.mirror_primary_address()

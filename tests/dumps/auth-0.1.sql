@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict OaZMTtafQRFZcx69UrZJ1bETv2AgayHhh9qDaHp7LzpKGYYpTWKWEutckEsemcj
+\restrict 22dW88OkIgue0OCU13aj6F0v9STKygpQKaEwEhaIlwobioqe1EKTHFyBgYXdC5n
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -51,7 +51,7 @@ CREATE TABLE public.notes (
 --
 
 COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti, scopes, created_at, expires_at, last_used_at, revoked_at) FROM stdin;
-59dd588f-989b-4879-8939-fc9faa562432	project	anon	\N	\N	\N	\N	\N	6bcbcbc4-7679-4805-b481-7b9256d303fd	{}	2026-11-21 12:24:23.1606+00	2036-11-21 12:24:23+00	\N	\N
+1e58fda2-ab6b-4324-bd6f-ddb6486740b1	project	anon	\N	\N	\N	\N	\N	399fc113-237a-40f7-a036-f27d4975c8eb	{}	2026-11-21 12:29:09.021596+00	2036-11-21 12:29:09+00	\N	\N
 \.
 
 
@@ -60,7 +60,7 @@ COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti
 --
 
 COPY auth.config (only_row, site_url, jwt_issuer, environment, enable_signup, access_token_ttl, refresh_token_ttl, session_timebox, max_active_sessions, refresh_tokens_enabled, refresh_reuse_interval, refresh_reuse_scope, password_min_length, password_max_length, argon2_memory_kib, argon2_iterations, argon2_parallelism, claims_user_metadata, no_limit, updated_at) FROM stdin;
-t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:24:23.17707+00
+t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:29:09.039463+00
 \.
 
 
@@ -69,16 +69,7 @@ t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:24:2
 --
 
 COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
-4033aed6-4c09-4400-8f1d-718ef38412ee	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:24:23.178086+00
-\.
-
-
---
--- Data for Name: users; Type: TABLE DATA; Schema: auth; Owner: -
---
-
-COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
-0612bf6c-1956-47a5-b33e-8a497c55ae78	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$hYufrA9PxAPr6MMM28+fpg$mhZC/53FsosErIEbm2QlEMN34W2VoycEIW6HMLrH8Go	\N	\N	\N	2026-11-21 12:24:23.142254+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:24:23.136545+00	2026-11-21 12:24:23.143562+00	\N
+5625a836-a81e-45de-97b1-c27def33cd15	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:29:09.040558+00
 \.
 
 
@@ -87,7 +78,7 @@ COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_p
 --
 
 COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at, deleted_at) FROM stdin;
-0612bf6c-1956-47a5-b33e-8a497c55ae78	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:24:23.137858+00	\N
+6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:29:08.994008+00	\N
 \.
 
 
@@ -104,7 +95,7 @@ COPY auth.hooks (event, function, created_by, created_at) FROM stdin;
 --
 
 COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_sign_in_at, created_at, updated_at) FROM stdin;
-a5665deb-fff3-4d3a-a9fe-3ea89ef0036f	0612bf6c-1956-47a5-b33e-8a497c55ae78	email	0612bf6c-1956-47a5-b33e-8a497c55ae78	{"sub": "0612bf6c-1956-47a5-b33e-8a497c55ae78", "email": "first@example.com", "email_verified": false, "phone_verified": false}	\N	2026-11-21 12:24:23.137424+00	2026-11-21 12:24:23.137424+00
+c3e99ac8-64e9-47cb-9028-7504f9240ba8	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	email	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	{"sub": "6fc5e33d-8a7f-4af9-8c3c-689a47f57a61", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:29:08.998481+00	2026-11-21 12:29:08.993512+00	2026-11-21 12:29:08.998598+00
 \.
 
 
@@ -113,7 +104,7 @@ a5665deb-fff3-4d3a-a9fe-3ea89ef0036f	0612bf6c-1956-47a5-b33e-8a497c55ae78	email	
 --
 
 COPY auth.key_check (key_id, check_value) FROM stdin;
-1	\\x8a6cad10977e0823159405280f1f5477
+1	\\xca348d077762803b37a0d62c0cf46dc3
 \.
 
 
@@ -130,7 +121,7 @@ COPY auth.one_time_tokens (id, user_id, purpose, relates_to, link_hash, code_has
 --
 
 COPY auth.password_state (user_id, changed_at, must_change) FROM stdin;
-0612bf6c-1956-47a5-b33e-8a497c55ae78	2026-11-21 12:24:23.137162+00	f
+6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	2026-11-21 12:29:08.993232+00	f
 \.
 
 
@@ -155,7 +146,7 @@ COPY auth.revocations (scope, subject, not_before, reason, created_at) FROM stdi
 --
 
 COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, not_after, refreshed_at, user_agent, ip, tag, refresh_token_counter, org_id, restricted) FROM stdin;
-01a1fe10-9964-7458-a784-67378b96f832	0612bf6c-1956-47a5-b33e-8a497c55ae78	2026-11-21 12:24:23.142064+00	2026-11-21 12:24:23.142064+00	\N	aal1	[{"method": "password", "timestamp": 1795263863}]	2026-12-21 12:24:23.142064+00	2026-11-21 12:24:23.142064+00	\N	\N	\N	0	\N	\N
+01a1fe14-f606-7f04-bd27-1a7e125fc69d	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	2026-11-21 12:29:09.000086+00	2026-11-21 12:29:09.000087+00	\N	aal1	[{"method": "password", "timestamp": 1795264148}]	2026-12-21 12:29:09.000087+00	2026-11-21 12:29:09.000087+00	\N	\N	\N	0	\N	\N
 \.
 
 
@@ -164,7 +155,16 @@ COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, no
 --
 
 COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at, retired_at) FROM stdin;
-YErsUPG2aZLPzUOU9T4YrWmTcBvyZKKVSS9-r-kRm8s	ES256	current	{"x": "jqYqZvNgmzVPs2TZdmfz2ikFLeio6Xd7zJL-06h7oK4", "y": "7t7pYqQP-0xFMr921kSg2Uc4kvKA2poXheRvvVpy9FA", "alg": "ES256", "crv": "P-256", "kid": "YErsUPG2aZLPzUOU9T4YrWmTcBvyZKKVSS9-r-kRm8s", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x0100000001ef908954a1687710a5df3cd38de0b8331d60b2a8414a21f9d2e0b3138c3c6e09d9e1e19b91e2bb2d52493c5d99dc060bed849970b3207447698b6010370519faea365ec82b6e0b933ce40809c0d295b9647901d47275f22e7b267086bedb459198f7036fa259ec091f1bf19e23c4652332334af1ce781f0b938242c5750491ba59489388054f396405edd845375a3dd1f4c98f2e68ff89cbdbb43d72d84601198b800e5e3e8e	2026-11-21 12:24:23.145431+00	\N
+zzu0Tc7wvvF97aWHuoaeqc7z1ek6KAVhAM8kx8yBYGI	ES256	current	{"x": "5UEpNrP-7h7-P3QvpaAahuYtOmY6XSuaKCjLko9Oj3M", "y": "MubCqwgVqb3a06XJovWRxhzlw3UiTAI9EKkbKED7t3A", "alg": "ES256", "crv": "P-256", "kid": "zzu0Tc7wvvF97aWHuoaeqc7z1ek6KAVhAM8kx8yBYGI", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x01000000015c1fdd37577f57cffdb5be3012694c72c7e611e6c27804dedab38b2eb286fb16d25b8a360c1ad061e75fc8d8e51ba8c99bfc5f4bcedf19d150be5ca974a5b9ecce6b1d2dc6b25d058a16073412701c2b12872cd9fad5d4562084e64ca650824dd335b8e23e369f217fa95292c7de1d22e52b4bc80e3f401cf51ea089b998b42195f1ed72f77ccbb96f6dcc2b7a3510f8191903ffb3b0b4bdf501e375356b5df2611ca8b22738	2026-11-21 12:29:09.001968+00	\N
+\.
+
+
+--
+-- Data for Name: users; Type: TABLE DATA; Schema: auth; Owner: -
+--
+
+COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
+6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$E6g6yb3aB/Kx0TmdfJ/ywQ$ULKcbg4ZgeEa/gHAr6qUnz9JYyeS/fKe7+MpvNNYOpo	\N	\N	\N	2026-11-21 12:29:08.996781+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:29:08.992433+00	2026-11-21 12:29:08.998423+00	\N
 \.
 
 
@@ -173,7 +173,7 @@ YErsUPG2aZLPzUOU9T4YrWmTcBvyZKKVSS9-r-kRm8s	ES256	current	{"x": "jqYqZvNgmzVPs2T
 --
 
 COPY public.notes (owner_id, body) FROM stdin;
-0612bf6c-1956-47a5-b33e-8a497c55ae78	from 0.1
+6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	from 0.1
 \.
 
 
@@ -202,5 +202,5 @@ CREATE POLICY own ON public.notes USING ((owner_id = auth.uid()));
 -- PostgreSQL database dump complete
 --
 
-\unrestrict OaZMTtafQRFZcx69UrZJ1bETv2AgayHhh9qDaHp7LzpKGYYpTWKWEutckEsemcj
+\unrestrict 22dW88OkIgue0OCU13aj6F0v9STKygpQKaEwEhaIlwobioqe1EKTHFyBgYXdC5n
 
