@@ -10,22 +10,16 @@ use crate::platform::shared::COUNTERS;
 
 /// A new hash of a password.
 pub fn hash(password: &str, cost: Cost) -> Result<String> {
-    counted()?;
-    hash::hash_password(password.as_bytes(), cost, &backend::random()?).map_err(failed)
+    let salt = backend::random()?;
+    counted(|| hash::hash_password(password.as_bytes(), cost, &salt))
 }
 
 /// Whether the password is the stored one. Without one, and with one that cannot be verified, it costs one hash with the
 /// current parameters and is wrong.
 pub fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<bool> {
-    counted()?;
-    let verified = stored.map(|stored| hash::verify_password(password.as_bytes(), stored));
-    match verified {
-        Some(Ok(is_right)) => Ok(is_right),
-        Some(Err(HashError::OutOfMemory)) => Err(failed(HashError::OutOfMemory)),
-        Some(Err(HashError::Malformed | HashError::TooCostly)) | None => {
-            hash::hash_password(password.as_bytes(), cost, &[0; 16]).map_err(failed)?;
-            Ok(false)
-        }
+    match stored.filter(|stored| hash::check_stored(stored).is_ok()) {
+        Some(stored) => counted(|| hash::verify_password(password.as_bytes(), stored)),
+        None => counted(|| hash::hash_password(password.as_bytes(), cost, &[0; 16])).map(|_| false),
     }
 }
 
@@ -34,11 +28,10 @@ pub fn count() -> Result<u64> {
     Ok(COUNTERS.require()?.hashes.load(Ordering::Relaxed))
 }
 
-fn counted() -> Result<()> {
-    COUNTERS.require()?.hashes.fetch_add(1, Ordering::Relaxed);
-    Ok(())
-}
-
-fn failed(error: HashError) -> Error {
-    Error::Internal(format!("the password cannot be hashed: {error}"))
+/// The only place where a password is hashed: what is counted was run.
+fn counted<T>(run: impl FnOnce() -> std::result::Result<T, HashError>) -> Result<T> {
+    let counters = COUNTERS.require()?;
+    let result = run();
+    counters.hashes.fetch_add(1, Ordering::Relaxed);
+    result.map_err(|error| Error::Internal(format!("the password cannot be hashed: {error}")))
 }

@@ -6,7 +6,8 @@ create table auth.sessions (
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
     factor_id uuid,
-    aal text not null default 'aal1' check (aal in ('aal1', 'aal2', 'aal3')),
+    -- no check constraint on this table: it would be parsed and planned again at every refresh
+    aal text not null default 'aal1',
     amr jsonb not null default '[]',
     not_after timestamptz,
     refreshed_at timestamptz not null default pg_catalog.clock_timestamp(),

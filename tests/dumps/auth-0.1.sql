@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict 22dW88OkIgue0OCU13aj6F0v9STKygpQKaEwEhaIlwobioqe1EKTHFyBgYXdC5n
+\restrict 2zv8CuXFIbGdgdUHVoqhBRC9qKFL2su7eys1kXufOwIEvphBJ39uWX8aSEBtQZn
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -51,7 +51,7 @@ CREATE TABLE public.notes (
 --
 
 COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti, scopes, created_at, expires_at, last_used_at, revoked_at) FROM stdin;
-1e58fda2-ab6b-4324-bd6f-ddb6486740b1	project	anon	\N	\N	\N	\N	\N	399fc113-237a-40f7-a036-f27d4975c8eb	{}	2026-11-21 12:29:09.021596+00	2036-11-21 12:29:09+00	\N	\N
+ce011f50-64b9-4b4d-9fab-94ab6a5e324c	project	anon	\N	\N	\N	\N	\N	f91362af-2e3f-488d-b7a1-c76437a87cf5	{}	2026-11-21 12:33:36.538169+00	2036-11-21 12:33:36+00	\N	\N
 \.
 
 
@@ -60,7 +60,7 @@ COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti
 --
 
 COPY auth.config (only_row, site_url, jwt_issuer, environment, enable_signup, access_token_ttl, refresh_token_ttl, session_timebox, max_active_sessions, refresh_tokens_enabled, refresh_reuse_interval, refresh_reuse_scope, password_min_length, password_max_length, argon2_memory_kib, argon2_iterations, argon2_parallelism, claims_user_metadata, no_limit, updated_at) FROM stdin;
-t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:29:09.039463+00
+t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:33:36.592642+00
 \.
 
 
@@ -69,7 +69,7 @@ t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:29:0
 --
 
 COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
-5625a836-a81e-45de-97b1-c27def33cd15	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:29:09.040558+00
+d1310117-e4cc-4d74-a292-ee20a04c34d9	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:33:36.593604+00
 \.
 
 
@@ -78,7 +78,7 @@ COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
 --
 
 COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at, deleted_at) FROM stdin;
-6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:29:08.994008+00	\N
+e129505a-f47c-4382-a950-e967e1f2308e	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:33:36.486407+00	\N
 \.
 
 
@@ -95,7 +95,7 @@ COPY auth.hooks (event, function, created_by, created_at) FROM stdin;
 --
 
 COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_sign_in_at, created_at, updated_at) FROM stdin;
-c3e99ac8-64e9-47cb-9028-7504f9240ba8	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	email	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	{"sub": "6fc5e33d-8a7f-4af9-8c3c-689a47f57a61", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:29:08.998481+00	2026-11-21 12:29:08.993512+00	2026-11-21 12:29:08.998598+00
+183991b5-45a6-4d81-9b17-92e0eb6711cd	e129505a-f47c-4382-a950-e967e1f2308e	email	e129505a-f47c-4382-a950-e967e1f2308e	{"sub": "e129505a-f47c-4382-a950-e967e1f2308e", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:33:36.489865+00	2026-11-21 12:33:36.486063+00	2026-11-21 12:33:36.489948+00
 \.
 
 
@@ -104,7 +104,7 @@ c3e99ac8-64e9-47cb-9028-7504f9240ba8	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	email	
 --
 
 COPY auth.key_check (key_id, check_value) FROM stdin;
-1	\\xca348d077762803b37a0d62c0cf46dc3
+1	\\x65ee3cc0e30e215c5d272d4e062d05ac
 \.
 
 
@@ -121,7 +121,7 @@ COPY auth.one_time_tokens (id, user_id, purpose, relates_to, link_hash, code_has
 --
 
 COPY auth.password_state (user_id, changed_at, must_change) FROM stdin;
-6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	2026-11-21 12:29:08.993232+00	f
+e129505a-f47c-4382-a950-e967e1f2308e	2026-11-21 12:33:36.485804+00	f
 \.
 
 
@@ -146,7 +146,7 @@ COPY auth.revocations (scope, subject, not_before, reason, created_at) FROM stdi
 --
 
 COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, not_after, refreshed_at, user_agent, ip, tag, refresh_token_counter, org_id, restricted) FROM stdin;
-01a1fe14-f606-7f04-bd27-1a7e125fc69d	6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	2026-11-21 12:29:09.000086+00	2026-11-21 12:29:09.000087+00	\N	aal1	[{"method": "password", "timestamp": 1795264148}]	2026-12-21 12:29:09.000087+00	2026-11-21 12:29:09.000087+00	\N	\N	\N	0	\N	\N
+01a1fe19-0ae9-7f50-bcd0-a37366c4c467	e129505a-f47c-4382-a950-e967e1f2308e	2026-11-21 12:33:36.490991+00	2026-11-21 12:33:36.490991+00	\N	aal1	[{"method": "password", "timestamp": 1795264416}]	2026-12-21 12:33:36.490992+00	2026-11-21 12:33:36.490992+00	\N	\N	\N	0	\N	\N
 \.
 
 
@@ -155,7 +155,7 @@ COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, no
 --
 
 COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at, retired_at) FROM stdin;
-zzu0Tc7wvvF97aWHuoaeqc7z1ek6KAVhAM8kx8yBYGI	ES256	current	{"x": "5UEpNrP-7h7-P3QvpaAahuYtOmY6XSuaKCjLko9Oj3M", "y": "MubCqwgVqb3a06XJovWRxhzlw3UiTAI9EKkbKED7t3A", "alg": "ES256", "crv": "P-256", "kid": "zzu0Tc7wvvF97aWHuoaeqc7z1ek6KAVhAM8kx8yBYGI", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x01000000015c1fdd37577f57cffdb5be3012694c72c7e611e6c27804dedab38b2eb286fb16d25b8a360c1ad061e75fc8d8e51ba8c99bfc5f4bcedf19d150be5ca974a5b9ecce6b1d2dc6b25d058a16073412701c2b12872cd9fad5d4562084e64ca650824dd335b8e23e369f217fa95292c7de1d22e52b4bc80e3f401cf51ea089b998b42195f1ed72f77ccbb96f6dcc2b7a3510f8191903ffb3b0b4bdf501e375356b5df2611ca8b22738	2026-11-21 12:29:09.001968+00	\N
+K7E7FWq-KoHvQHq8KyMi8KhlQpTI2j3A4TqMlhqg-ag	ES256	current	{"x": "h9fFpvHI1S5eDAzFgs48Z2SLohJdggisMk86DOIjH34", "y": "cIbTUUJSqCmtdMJthHjTAUx6ztiu-c1LbqFeI9HiiqE", "alg": "ES256", "crv": "P-256", "kid": "K7E7FWq-KoHvQHq8KyMi8KhlQpTI2j3A4TqMlhqg-ag", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x010000000118f919e9f6d331d79bf0ca1004c0d3a6aec699ea0f5c2858786ea82638841333eb255cd9e5bfb1644c673f970bdc28db8f4eef53b3acd7f2115f9f531fce60b9caf05d1bdc494885bb0732b014681787404e2e9b3a236d22c279ce85f8937d28f8f6dd38d19728246634959ed7e7d7337b4ccdc4bfeb38f1cd83c64788d4aaf312f5d171433b0094ba0459c1f5b93ff3174bc1de08b0f7d4c7b53632228ba799c982448e8769	2026-11-21 12:33:36.492518+00	\N
 \.
 
 
@@ -164,7 +164,7 @@ zzu0Tc7wvvF97aWHuoaeqc7z1ek6KAVhAM8kx8yBYGI	ES256	current	{"x": "5UEpNrP-7h7-P3Q
 --
 
 COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
-6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$E6g6yb3aB/Kx0TmdfJ/ywQ$ULKcbg4ZgeEa/gHAr6qUnz9JYyeS/fKe7+MpvNNYOpo	\N	\N	\N	2026-11-21 12:29:08.996781+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:29:08.992433+00	2026-11-21 12:29:08.998423+00	\N
+e129505a-f47c-4382-a950-e967e1f2308e	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$1a3uqAGC/A02Q1yza/izxw$nctzNQHpZdd0zPyrUzK3FDi+kR9r0wijZUDkct05o3I	\N	\N	\N	2026-11-21 12:33:36.488602+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:33:36.485071+00	2026-11-21 12:33:36.489815+00	\N
 \.
 
 
@@ -173,7 +173,7 @@ COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_p
 --
 
 COPY public.notes (owner_id, body) FROM stdin;
-6fc5e33d-8a7f-4af9-8c3c-689a47f57a61	from 0.1
+e129505a-f47c-4382-a950-e967e1f2308e	from 0.1
 \.
 
 
@@ -202,5 +202,5 @@ CREATE POLICY own ON public.notes USING ((owner_id = auth.uid()));
 -- PostgreSQL database dump complete
 --
 
-\unrestrict 22dW88OkIgue0OCU13aj6F0v9STKygpQKaEwEhaIlwobioqe1EKTHFyBgYXdC5n
+\unrestrict 2zv8CuXFIbGdgdUHVoqhBRC9qKFL2su7eys1kXufOwIEvphBJ39uWX8aSEBtQZn
 
