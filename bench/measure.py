@@ -136,16 +136,27 @@ def sign_ins(db, emails):
 
 def hashing(rounds, program):
     db = Psql("small")
-    sign_ins(db, ["default@example.org"] * 5)
+    hasher = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def hashes(count):
+        hasher.stdin.write(f"{count}\n")
+        hasher.stdin.flush()
+        return int(hasher.stdout.readline()) / 1000
+
+    # What either process pays once: pages from the kernel, plans, catalog caches.
+    sign_ins(db, ["default@example.org"] * 10)
+    hashes(10)
     ours, bare = [], []
     for _ in range(rounds):
         # In small turns: a hash is a matter of memory, and its cost moves with whatever else the machine does.
-        turns = [(sign_ins(db, ["default@example.org"] * 6), int(run(program, "6")) / 1000) for _ in range(6)]
+        turns = [(sign_ins(db, ["default@example.org"] * 5), hashes(5)) for _ in range(8)]
         ours.append(statistics.median(mine for mine, _ in turns))
         bare.append(statistics.median(its for _, its in turns))
     whole = ratio(ours, bare)
     ours, bare = median("b sign_in, CPU us", ours), median("b bare hash, CPU us", bare)
     report("(b) CPU us: auth.sign_in, a bare Argon2id", f"{ours:.0f}", f"{bare:.0f}", f"{whole:.3f}", "<= 1.05", whole <= 1.05)
+    hasher.stdin.close()
+    hasher.wait()
     db.close()
 
 
@@ -234,22 +245,37 @@ def tokens(rounds, count=200):
 
 
 def sizes(rounds, users, tps):
-    """CPU of everything of a sign-in but the hash, which is made as cheap as it can be."""
+    """CPU of everything of a sign-in but the hash, which is made as cheap as it can be.
+
+    Twice: of people whose pages nobody has written since the checkpoint, each of which then goes into the WAL as a whole
+    (a small table has soon paid for all of its pages), and of people who come back.
+    """
     databases = {"small": SMALL, "large": users}
     backends = {name: Psql(name) for name in databases}
-    emails = lambda name, count: [f"user{random.randint(1, databases[name])}@example.org" for _ in range(count)]
+    drawn = {name: random.sample(range(1, databases[name] + 1), 100 * rounds + 50) for name in databases}
+    address = "user{}@example.org".format
     for name, db in backends.items():
-        sign_ins(db, emails(name, 50))
-    times = {name: [] for name in databases}
-    for _ in range(rounds):
+        sign_ins(db, [address(drawn[name].pop()) for _ in range(50)])
+        db.ask("checkpoint")
+    first, again = ({name: [] for name in databases} for _ in range(2))
+    for number in range(rounds):
         for name, db in backends.items():
-            times[name].append(sign_ins(db, emails(name, 300)))
-    growth = ratio(times["large"], times["small"])
-    small, large = (median(f"e sign_in without hash, CPU us, {name}", times[name]) for name in databases)
-    report(f"(e) CPU us: sign_in without hash, {users:,} users, {SMALL:,}", f"{large:.0f}", f"{small:.0f}", f"{growth:.2f}", "<= 1.3", growth <= 1.3)
-    report(f"    a second: auth.refresh, {users:,} users, {SMALL:,} (slower by)", f"{tps[1]:.0f}", f"{tps[0]:.0f}", f"{tps[2]:.2f}", "<= 1.3", tps[2] <= 1.3)
+            first[name].append(sign_ins(db, map_slice(address, drawn[name], number)))
+    for number in range(rounds):
+        for name, db in backends.items():
+            again[name].append(sign_ins(db, map_slice(address, drawn[name], number)))
+    for times, which, aim in ((first, "first since a checkpoint", None), (again, "again", 1.3)):
+        growth = ratio(times["large"], times["small"])
+        small, large = (median(f"e sign_in without hash, {which}, CPU us, {name}", times[name]) for name in databases)
+        report(f"(e) CPU us: sign_in without hash, {which}, large, small", f"{large:.0f}", f"{small:.0f}", f"{growth:.2f}", *(("<= 1.3", growth <= aim) if aim else ()))
+    report("    a second: auth.refresh, large, small (slower by)", f"{tps[1]:.0f}", f"{tps[0]:.0f}", f"{tps[2]:.2f}", "<= 1.3", tps[2] <= 1.3)
+    print(f"    (large is {users:,} users, small {SMALL:,})")
     for db in backends.values():
         db.close()
+
+
+def map_slice(function, values, number, length=100):
+    return [function(value) for value in values[number * length:(number + 1) * length]]
 
 
 def cheap_hash(database):

@@ -320,6 +320,21 @@ fn identity_ends_with_a_procedures_commit() {
     }
 }
 
+/// N06: COMMIT AND CHAIN begins another transaction, and an identity does not go along.
+#[test]
+fn identity_ends_with_a_chained_commit() {
+    let database = Cluster::shared().database();
+    let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    let mut app = database.app();
+    for (set, end) in [("set local", "commit"), ("set", "commit"), ("set local", "rollback"), ("set", "rollback")] {
+        app.batch_execute(&format!("begin; {set} auth.token = '{}'", ada.access_token)).unwrap();
+        assert_eq!(uid(&mut app).unwrap(), Some(ada.user_id));
+        app.batch_execute(&format!("{end} and chain")).unwrap();
+        assert_eq!(uid(&mut app).unwrap(), None, "{set}, {end} and chain");
+        app.batch_execute("commit").unwrap();
+    }
+}
+
 /// Nothing that shows settings shows the token: SHOW, current_setting, set_config's answer, pg_settings.
 #[test]
 fn no_setting_shows_the_token() {

@@ -3,6 +3,8 @@
 use auth_harness::{Client, Cluster, json, refused, sign_in, sign_up};
 use uuid::Uuid;
 
+use crate::sign_up::cheap_hashes;
+
 const PASSWORD: &str = "correct horse battery";
 
 fn sign_up_code(client: &mut Client, email: &str) -> Result<Uuid, String> {
@@ -16,6 +18,7 @@ fn sign_up_code(client: &mut Client, email: &str) -> Result<Uuid, String> {
 #[test]
 fn spellings_of_one_mailbox_are_one_account() {
     let database = Cluster::shared().database();
+    cheap_hashes(&database);
     let mut app = database.app();
     for spellings in [
         &["mike@example.org", "MIKE@example.org", "mIkE@EXAMPLE.ORG"][..],
@@ -36,6 +39,7 @@ fn spellings_of_one_mailbox_are_one_account() {
 #[test]
 fn look_alikes_are_somebody_else() {
     let database = Cluster::shared().database();
+    cheap_hashes(&database);
     let mut app = database.app();
     let victims =
         ["mike@example.org", "straße@example.org", "ss@example.org", "İstanbul@example.org", "zoé@example.org"];
@@ -130,6 +134,7 @@ fn no_code_point_turns_into_an_ascii_address() {
 #[test]
 fn an_accepted_address_stays_itself() {
     let database = Cluster::shared().database();
+    cheap_hashes(&database);
     let (mut app, mut superuser) = (database.app(), database.superuser());
     for address in [
         "victim\u{ff20}example.org",

@@ -86,7 +86,7 @@ fn ddl_from_outside_is_refused_with_a_hint() {
         "alter table auth.users alter column email set statistics 10",
         "alter table auth.users add constraint c check (email <> '')",
         "alter table auth.users add constraint c foreign key (id) references public.parent not valid",
-        "alter table auth.sessions drop constraint sessions_user_id_fkey",
+        "alter table auth.signing_keys drop constraint signing_keys_alg_check",
         "alter table auth.users enable row level security",
         "alter table auth.users force row level security",
         "alter table auth.users owner to app",

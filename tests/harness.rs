@@ -205,7 +205,7 @@ fn the_logins_are_members_of_what_the_design_says() {
             from pg_auth_members
                 join pg_roles member on member.oid = pg_auth_members.member
                 join pg_roles granted on granted.oid = pg_auth_members.roleid
-            where member.rolcanlogin
+            where member.rolname in ('app', 'service', 'admin', 'sidecar')
             group by member.rolname, member.rolinherit
             order by 1",
             &[],

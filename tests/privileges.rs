@@ -323,7 +323,8 @@ fn requests_reach_no_stronger_role_and_no_administration() {
         "select auth.gate_status()",
         "select auth.test_as('ada@example.org')",
         "select auth.allow_client('app')",
-        "select auth.user_object(null)",
+        "select auth.rfc3339(now())",
+        "select * from auth.user_objects",
         "select auth.email_key('a@example.org')",
     ];
     let stronger =

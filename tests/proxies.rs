@@ -81,6 +81,13 @@ fn the_bearer_in_the_headers_is_verified() {
     assert_eq!(uid(&mut transaction).unwrap(), Some(alice.user_id));
     transaction.rollback().unwrap();
 
+    // Whoever asks to be anon is nobody, whatever the request came with.
+    let mut transaction = app.transaction().unwrap();
+    with_headers(&mut transaction, &bearer(&bob.access_token));
+    transaction.execute("select auth.authenticate(null)", &[]).unwrap();
+    assert_eq!(uid(&mut transaction).unwrap(), None, "authenticate(null) under a bearer");
+    transaction.rollback().unwrap();
+
     database.superuser().execute("delete from auth.sessions where id = $1", &[&bob.session_id]).unwrap();
     let mut transaction = app.transaction().unwrap();
     with_headers(&mut transaction, &bearer(&bob.access_token));
@@ -203,9 +210,15 @@ fn claims_of_a_proxy_have_times_of_the_right_type() {
     let (_database, ada, mut proxy) = proxied_database();
     let good = claims(&ada.access_token);
     for (name, value) in [("exp", json!("1")), ("exp", json!([])), ("exp", json!(true)), ("nbf", json!("9999999999"))] {
-        let given = changed(&good, json!({name: value})).to_string();
-        assert_refused(asked_with_claims(&mut proxy, &given), "28000", "bad_jwt", &given);
+        let given = changed(&good, json!({name: value}));
+        // Also where the claims are a foreign issuer's, who knows nothing of our kinds and sessions.
+        let foreign = changed(&given, json!({"token_type": null, "session_id": null, "sc": null, "jti": null}));
+        for given in [given.to_string(), foreign.to_string()] {
+            assert_refused(asked_with_claims(&mut proxy, &given), "28000", "bad_jwt", &given);
+        }
     }
+    let foreign = json!({"sub": ada.user_id.to_string(), "role": "authenticated", "exp": good["exp"]}).to_string();
+    assert_eq!(asked_with_claims(&mut proxy, &foreign).unwrap(), Some(ada.user_id));
 }
 
 /// XD6: a proxy that verifies our own tokens sees a session end as everybody does.

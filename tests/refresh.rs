@@ -297,9 +297,11 @@ fn the_reuse_scope_may_be_the_session() {
 }
 
 /// F172: there is no secret of refresh tokens to configure, and none to leak: they are made under the root key, so a setting
-/// of that kind is unknown.
+/// of that kind is unknown. People who look for theirs are told so.
 #[test]
 fn there_is_no_refresh_secret_to_configure() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/sessions.md");
+    assert!(std::fs::read_to_string(page).unwrap().contains("AUTH_REFRESH_TOKEN_SECRET"));
     let database = Cluster::shared().database();
     let secret = canary();
     for name in ["refresh_token_secret", "AUTH_REFRESH_TOKEN_SECRET"] {

@@ -7,8 +7,8 @@ use crate::refresh::{configure, refresh, refreshed, standing};
 
 const PASSWORD: &str = "correct horse battery";
 
-/// XD9: a banned, soft-deleted or deleted user's session is not refreshed, nor is one of a user whose row is locked by an
-/// operator who is about to do it worse; a ban that is over bans nobody.
+/// XD9: a banned, soft-deleted or deleted user's session is not refreshed, and its access token is dead as well; a ban that
+/// is over bans nobody.
 #[test]
 fn the_banned_and_the_deleted_do_not_refresh() {
     let database = Cluster::shared().database();

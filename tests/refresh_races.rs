@@ -58,6 +58,56 @@ fn a_hundred_refreshes_at_once() {
     }
 }
 
+/// XD1, XD9, N41: a refresh that meets an open change of its session waits for it and then judges what was committed: after
+/// a commit it is a replay or has no session or user any more, after a rollback it is as if nothing had been.
+#[test]
+fn a_refresh_waits_for_an_open_change() {
+    let database = Cluster::shared().database();
+    let mut operator = database.superuser();
+    for (number, (change, code)) in [
+        ("select auth.refresh('{token}')", "refresh_token_already_used"),
+        ("delete from auth.sessions where id = '{session}'", "session_not_found"),
+        ("delete from auth.users where id = '{user}'", "session_not_found"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for commits in [true, false] {
+            let title = format!("{change}, {}", if commits { "committed" } else { "rolled back" });
+            let person = sign_up(&mut database.app(), &format!("user{number}{commits}@example.org"), PASSWORD);
+            let change = change
+                .replace("{token}", &person.refresh_token)
+                .replace("{session}", &person.session_id.to_string())
+                .replace("{user}", &person.user_id.to_string());
+            let mut transaction = operator.transaction().unwrap();
+            transaction.execute(&change, &[]).unwrap();
+            let answer = std::thread::scope(|scope| {
+                let mut app = database.app();
+                let backend: i32 = app.query_one("select pg_backend_pid()", &[]).unwrap().get(0);
+                let waiting = scope.spawn({
+                    let token = person.refresh_token.clone();
+                    move || refresh(&mut app, &token)
+                });
+                let mut watcher = database.superuser();
+                let waits = "select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
+                wait_until("the refresh to wait", LIMIT, || watcher.query_opt(waits, &[&backend]).unwrap().is_some());
+                if commits {
+                    transaction.commit().unwrap()
+                } else {
+                    transaction.rollback().unwrap()
+                }
+                waiting.join().unwrap()
+            });
+            if commits {
+                assert_eq!(answer.expect_err(&title).code, code, "{title}");
+            } else {
+                let successor = answer.expect(&title)["refresh_token"].as_str().unwrap().to_owned();
+                refreshed(&mut database.app(), &successor);
+            }
+        }
+    }
+}
+
 /// XD1, N41: a refresh under an old snapshot: a session that another connection has refreshed or opened since the snapshot
 /// was taken is answered as it is now, or refused for serialisation; never with an old token again, never without an end.
 #[test]
@@ -126,8 +176,12 @@ fn a_killed_refresh_happened_or_did_not() {
     database.admin().execute("select auth.add_hook('custom_access_token', 'hooks.claims')", &[]).unwrap();
     let person = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
     let (mut token, mut step) = (person.refresh_token.clone(), 0);
-    let reconnect = || {
-        wait_until("the server to recover", LIMIT, || cluster.try_connect(database.name(), "app", "").is_ok());
+    // The postmaster lets clients in until it has noticed the death; so it is the log that says when all is over.
+    let reconnect = |mark: usize| {
+        wait_until("the server to recover", LIMIT, || {
+            cluster.log_since(mark).contains("database system is ready to accept connections")
+        });
+        wait_until("the server to let clients in", LIMIT, || cluster.try_connect(database.name(), "app", "").is_ok());
         (database.app(), database.superuser())
     };
 
@@ -135,22 +189,22 @@ fn a_killed_refresh_happened_or_did_not() {
     let mut superuser = database.superuser();
     let mut blocker = superuser.transaction().unwrap();
     blocker.batch_execute("lock table hooks.gate in access exclusive mode").unwrap();
-    let (in_flight, backend) = in_background(database.app(), token.clone());
+    let ((in_flight, backend), mark) = (in_background(database.app(), token.clone()), cluster.log_len());
     kill_when(&database, backend, "wait_event_type = 'Lock'");
     drop(blocker);
     assert_eq!(in_flight.join().unwrap(), (0, token.clone()), "the killed refresh was not answered");
-    let (mut app, mut superuser) = reconnect();
+    let (mut app, mut superuser) = reconnect(mark);
     assert_eq!(counter(&mut superuser, person.session_id), 0);
     token = refreshed(&mut app, &token);
     step += 1;
 
     // Killed at whatever moment: it happened wholly or not at all, and certainly if it was answered.
-    for round in 0..4 {
-        let (in_flight, backend) = in_background(database.app(), token.clone());
+    for round in 0..2 {
+        let ((in_flight, backend), mark) = (in_background(database.app(), token.clone()), cluster.log_len());
         kill_when(&database, backend, "query like '%auth.refresh%'");
         let (answered, last) = in_flight.join().unwrap();
         step += answered;
-        let (mut app, mut superuser) = reconnect();
+        let (mut app, mut superuser) = reconnect(mark);
         let now = counter(&mut superuser, person.session_id);
         if now == step {
             token = refreshed(&mut app, &last);

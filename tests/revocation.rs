@@ -410,12 +410,36 @@ fn a_revoked_signing_key_ends_open_transactions() {
     let mut committed = open("begin");
     let mut repeatable = open("begin isolation level repeatable read");
     let mut asked_once = open("begin");
+    let mut verifying = open("begin");
+    let verify = verifying.prepare("select auth.verify_token($1)").unwrap();
+    assert_eq!(verifying.execute(&verify, &[&alice.access_token]).unwrap(), 1);
     let mut idle = database.app();
     assert_eq!(try_acting(&mut idle, &alice.access_token, |tx| uid(tx)).unwrap(), Some(alice.user_id));
     assert_eq!(database.superuser().execute("update auth.signing_keys set status = 'revoked'", &[]).unwrap(), 1);
     refused_at_every_door(&mut idle, &alice.access_token, "bad_jwt", "an idle connection");
     // A single call, with no planning before it that would notice the change first.
     assert_refused(uid(&mut asked_once), "28000", "bad_jwt", "a single call in an open transaction");
+    let verified = verifying.execute(&verify, &[&alice.access_token]);
+    assert_refused(verified, "28000", "bad_jwt", "verify_token in an open transaction");
     assert_refused(seen(&mut committed), "28000", "bad_jwt", "an open transaction");
     assert_refused(seen(&mut repeatable), "28000", "bad_jwt", "an open transaction with an old snapshot");
+}
+
+/// XD6: what another session does in two phases counts when it is committed, not when it is prepared.
+#[test]
+fn a_prepared_sign_out_counts_when_it_is_committed() {
+    let cluster = Cluster::builder().setting("max_prepared_transactions", "4").start();
+    let database = cluster.database();
+    let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    let mut open = database.app();
+    open.batch_execute("begin isolation level repeatable read").unwrap();
+    open.execute("select auth.authenticate($1)", &[&ada.access_token]).unwrap();
+    let mut app = database.app();
+    app.batch_execute("begin").unwrap();
+    app.execute("select auth.authenticate($1)", &[&ada.access_token]).unwrap();
+    app.batch_execute("select auth.sign_out(); prepare transaction 'sign-out'").unwrap();
+    assert_eq!(uid(&mut app).unwrap(), None, "the transaction is over for who prepared it");
+    assert_eq!(uid(&mut open).unwrap(), Some(ada.user_id), "prepared is not committed");
+    database.superuser().batch_execute("commit prepared 'sign-out'").unwrap();
+    assert_refused(uid(&mut open), "28000", "session_not_found", "committed");
 }

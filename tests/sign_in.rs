@@ -4,6 +4,8 @@ use auth_harness::{Client, Cluster, Refusal, acting, claims, json, refused, sign
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::sign_up::cheap_hashes;
+
 const PASSWORD: &str = "correct horse battery";
 /// bcrypt of `correct horse` and of 72 times `a`, made by Python's bcrypt.
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e";
@@ -76,6 +78,7 @@ fn sign_in_opens_a_new_session() {
 #[test]
 fn refusals_are_the_same_until_the_password_is_right() {
     let database = Cluster::shared().database();
+    cheap_hashes(&database);
     let (mut app, mut superuser) = (database.app(), database.superuser());
     let mut account = |name: &str, change: &str| {
         let person = sign_up(&mut app, &format!("{name}@example.org"), PASSWORD);
@@ -90,7 +93,7 @@ fn refusals_are_the_same_until_the_password_is_right() {
     account("bare", "encrypted_password = null");
     account("empty", "encrypted_password = ''");
     account("malformed", "encrypted_password = '$argon2id$v=19$m=19456,t=2,p=1$'");
-    account("costly", "encrypted_password = replace(encrypted_password, 'm=19456', 'm=4000000')");
+    account("costly", "encrypted_password = replace(encrypted_password, 'm=64', 'm=4000000')");
     account("plain", &format!("encrypted_password = '{PASSWORD}'"));
     account("sso", "is_sso_user = true, encrypted_password = null");
 
@@ -120,7 +123,7 @@ fn refusals_are_the_same_until_the_password_is_right() {
         ("%@example.org", "invalid_credentials"),
         ("' or true --", "invalid_credentials"),
     ] {
-        for wrong in ["a wrong password", "", " ", "x"] {
+        for wrong in ["a wrong password", ""] {
             assert_eq!(try_sign_in(&mut app, email, wrong), Err(expected.clone()), "{email} with {wrong:?}");
         }
         match try_sign_in(&mut app, email, PASSWORD) {

@@ -10,6 +10,12 @@ use uuid::Uuid;
 
 const PASSWORD: &str = "correct horse battery";
 
+/// For tests of many accounts, where it does not matter what a hash costs.
+pub fn cheap_hashes(database: &Database) {
+    let settings = json!({"argon2_memory_kib": 64, "argon2_iterations": 1});
+    database.admin().execute("select auth.configure($1)", &[&settings]).unwrap();
+}
+
 /// How many rows each table of the schema has.
 fn row_counts(superuser: &mut Client) -> BTreeMap<String, i64> {
     let tables = superuser

@@ -54,15 +54,24 @@ returns table (
     user_agent text,
     current boolean
 )
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select s.id, s.created_at, s.refreshed_at, s.not_after, s.aal, s.ip, s.user_agent, s.id = auth.session_id()
-    from auth.sessions as s
-    where s.user_id = auth.require_uid() and auth.session_is_live(s)
-    order by s.created_at desc, s.id desc
+#variable_conflict use_column
+begin
+    if options is distinct from '{}' and options is not null then
+        raise exception 'unknown option'
+            using errcode = 'invalid_parameter_value', detail = 'validation_failed',
+                hint = 'this function has no options';
+    end if;
+    return query
+        select s.id, s.created_at, s.refreshed_at, s.not_after, s.aal, s.ip, s.user_agent, s.id = auth.session_id()
+        from auth.sessions as s
+        where s.user_id = auth.require_uid() and auth.session_is_live(s)
+        order by s.created_at desc, s.id desc;
+end
 $$;
 
 comment on function auth.list_sessions(jsonb) is

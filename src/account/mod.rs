@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::identity::{self, Identity};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::options::{self, given};
+use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
 use crate::users;
@@ -22,18 +22,18 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 }
 
 #[pg_extern(sql = false, stable)]
-fn get_user(options: Option<JsonB>) -> Answer<Option<JsonB>> {
+fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
     let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
     Ok(users::object(user_id)?.map(JsonB))
 }
 
 #[pg_extern(sql = false)]
-fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
+fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
-    let JsonB(Value::Object(changes)) = given(data, "data")? else {
+    let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
     users::merge_metadata(user_id, changes)?;
@@ -41,7 +41,7 @@ fn update_user(data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
 }
 
 #[pg_extern(sql = false, stable)]
-fn get_session(options: Option<JsonB>) -> Answer<Option<JsonB>> {
+fn get_session(options: JsonArgument) -> Answer<Option<JsonB>> {
     static SESSION: Query = Query::read(
         "select jsonb_build_object(
             'id', s.id, 'user_id', s.user_id, 'created_at', auth.rfc3339(s.created_at),
@@ -57,7 +57,7 @@ fn get_session(options: Option<JsonB>) -> Answer<Option<JsonB>> {
 }
 
 #[pg_extern(sql = false)]
-fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> Answer<()> {
+fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
@@ -72,7 +72,7 @@ fn sign_out(scope: Option<&str>, options: Option<JsonB>) -> Answer<()> {
 }
 
 #[pg_extern(sql = false)]
-fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> Answer<()> {
+fn revoke_session(session_id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, _) = user_and_session(&*identity::require_user()?)?;
@@ -83,7 +83,7 @@ fn revoke_session(session_id: Option<pgrx::Uuid>, options: Option<JsonB>) -> Ans
 }
 
 #[pg_extern(sql = false)]
-fn revoke_sessions(except_current: Option<bool>, options: Option<JsonB>) -> Answer<i32> {
+fn revoke_sessions(except_current: Option<bool>, options: JsonArgument) -> Answer<i32> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;

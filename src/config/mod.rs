@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::options::given;
+use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
@@ -190,10 +190,10 @@ fn check_together(config: &Config) -> Result<()> {
 }
 
 #[pg_extern(sql = false)]
-fn configure(settings: Option<JsonB>) -> Answer<JsonB> {
-    match given(settings, "settings")? {
-        JsonB(Value::Object(changes)) => Ok(store(&changes)?),
-        JsonB(_) => Err(Error::invalid("settings is not a JSON object", "such as {\"enable_signup\": false}").into()),
+fn configure(settings: JsonArgument) -> Answer<JsonB> {
+    match given(options::json(settings)?, "settings")? {
+        Value::Object(changes) => Ok(store(&changes)?),
+        _ => Err(Error::invalid("settings is not a JSON object", "such as {\"enable_signup\": false}").into()),
     }
 }
 

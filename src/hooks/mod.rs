@@ -128,11 +128,8 @@ fn as_owner<T>(owner: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T
     unsafe {
         let (mut user, mut context) = (pg_sys::Oid::INVALID, 0);
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
-        let level = pg_sys::NewGUCNestLevel();
         pg_sys::SetUserIdAndSecContext(owner, context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-        backend::set(c"search_path", c"pg_catalog, pg_temp", pg_sys::GucAction::GUC_ACTION_SAVE);
-        let result = work();
-        pg_sys::AtEOXact_GUC(true, level);
+        let result = backend::with_safe_path(work);
         pg_sys::SetUserIdAndSecContext(user, context);
         result
     }

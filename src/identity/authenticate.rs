@@ -15,13 +15,13 @@ use crate::platform::{settings, silence};
 
 #[pg_extern(sql = false)]
 fn authenticate(token: Option<&str>) -> Answer<JsonB> {
-    silence::statement_is_secret();
+    silence::call_is_secret();
     Ok(act_as(token)?)
 }
 
 #[pg_extern(sql = false)]
 fn authenticate_session(token: Option<&str>) -> Answer<JsonB> {
-    silence::statement_is_secret();
+    silence::call_is_secret();
     if !settings::SESSION_IDENTITY.get() {
         return Err(Error::SessionIdentityOff.into());
     }
@@ -48,7 +48,7 @@ fn act(token: Option<&str>, action: pg_sys::GucAction::Type) -> Result<JsonB> {
     });
     let text = |text: &str| CString::new(text).map_err(|_| Error::BadJwt("is not well formed"));
     let set = |name, value: &str| text(value).map(|value| backend::set(name, &value, action));
-    set(c"auth.token", token.unwrap_or_default())?;
+    set(c"auth.token", token.unwrap_or(carrier::NOBODY))?;
     // For apps that read these; a client can set them too, so policies use auth.uid().
     set(c"request.jwt.claims", &claims.as_ref().map(Value::to_string).unwrap_or_default())?;
     set(c"app.user_id", &user.map(|id| id.to_string()).unwrap_or_default())?;

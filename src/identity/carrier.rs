@@ -93,6 +93,9 @@ unsafe fn number_of(process: *mut pg_sys::PGPROC) -> usize {
     }
 }
 
+/// Value of `auth.token` that says: nobody, whatever the other carriers hold.
+pub const NOBODY: &str = "-";
+
 /// The carrier's value, if it was set in this very transaction and is not empty.
 pub fn value(carrier: Carrier) -> Option<CString> {
     let setting = match carrier {

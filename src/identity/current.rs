@@ -82,9 +82,7 @@ pub fn current() -> Result<Option<Rc<Identity>>> {
 fn resolve() -> Result<()> {
     // What is kept counts as stale until this is through.
     FAST.statement.set(i64::MIN);
-    // A statement that reads no table has not heard yet of a key that was revoked.
-    // SAFETY: in a transaction, outside any critical section.
-    unsafe { pg_sys::AcceptInvalidationMessages() };
+    verify::hear_news();
     let (epoch, generation) = (carrier::epoch(), relation::generation());
     let recheck_at = coarse_clock() + RECHECK_NANOSECONDS;
     let identity = from_carriers()?;
@@ -100,6 +98,9 @@ fn resolve() -> Result<()> {
 
 fn from_carriers() -> Result<Option<Rc<Identity>>> {
     if let Some(token) = carrier::value(Carrier::Token) {
+        if token.to_bytes() == carrier::NOBODY.as_bytes() {
+            return Ok(None);
+        }
         // The statement that set it may be the one that is refused.
         silence::statement_is_secret();
         return verify::accept(utf8(&token)?).map(Some);

@@ -87,7 +87,7 @@ fn require_aal2() -> Answer<()> {
 
 #[pg_extern(sql = false, stable)]
 fn verify_token(token: Option<&str>) -> Answer<JsonB> {
-    crate::platform::silence::statement_is_secret();
+    crate::platform::silence::call_is_secret();
     let identity = verify::accept(crate::platform::options::given(token, "token")?)?;
     Ok(JsonB(Value::Object(identity.claims.clone())))
 }

@@ -64,8 +64,15 @@ thread_local! {
     static KEPT: RefCell<Kept> = const { RefCell::new(Kept { generation: 0, tokens: VecDeque::new() }) };
 }
 
+/// A statement that reads no table has not heard yet of a key that was revoked.
+pub fn hear_news() {
+    // SAFETY: in a transaction, outside any critical section.
+    unsafe { pgrx::pg_sys::AcceptInvalidationMessages() };
+}
+
 /// Everything that is asked of a token.
 pub fn accept(token: &str) -> Result<Rc<Identity>> {
+    hear_news();
     let identity = verified(token)?;
     standing(&identity)?;
     Ok(identity)
@@ -173,7 +180,9 @@ pub fn standing(identity: &Identity) -> Result<()> {
             if session.user_id != user_id || identity.counter > session.counter {
                 return Err(Error::SessionNotFound);
             }
-            if session.not_after.is_some_and(|not_after| not_after <= statement) {
+            // Restricted since the token was issued: a refresh gives the restricted one.
+            let was_restricted = session.is_restricted && matches!(identity.kind, Kind::User(_));
+            if was_restricted || session.not_after.is_some_and(|not_after| not_after <= statement) {
                 return Err(Error::SessionExpired);
             }
             user_standing(user_id, statement)

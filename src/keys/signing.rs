@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::root::{Root, root};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::options::given;
+use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
@@ -203,10 +203,11 @@ fn rotate_signing_key(alg: Option<&str>) -> Answer<JsonB> {
 }
 
 #[pg_extern(sql = false)]
-fn import_signing_key(jwk: Option<JsonB>) -> Answer<JsonB> {
-    crate::platform::silence::statement_is_secret();
+fn import_signing_key(jwk: JsonArgument) -> Answer<JsonB> {
+    crate::platform::silence::call_is_secret();
     backend::must_write()?;
-    let ImportedKey { algorithm, kid, public_jwk, signing } = import(&given(jwk, "jwk")?.0).map_err(unusable)?;
+    let ImportedKey { algorithm, kid, public_jwk, signing } =
+        import(&given(options::json(jwk)?, "jwk")?).map_err(unusable)?;
     let kid = match (kid, &signing) {
         (Some(kid), _) => kid,
         (None, Some(key)) => new_kid(key)?,

@@ -8,6 +8,8 @@ use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::shared::COUNTERS;
 
+const BCRYPT_MOST_BYTES: usize = 72;
+
 /// A new hash of a password.
 pub fn hash(password: &str, cost: Cost) -> Result<String> {
     let salt = backend::random()?;
@@ -17,7 +19,11 @@ pub fn hash(password: &str, cost: Cost) -> Result<String> {
 /// Whether the password is the stored one. Without one, and with one that cannot be verified, it costs one hash with the
 /// current parameters and is wrong.
 pub fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<bool> {
-    match stored.filter(|stored| hash::check_stored(stored).is_ok()) {
+    // bcrypt takes 72 bytes: a longer password is never right, and is refused without the work.
+    let is_verifiable = |stored: &&str| {
+        hash::check_stored(stored).is_ok() && !(stored.starts_with("$2") && password.len() > BCRYPT_MOST_BYTES)
+    };
+    match stored.filter(is_verifiable) {
         Some(stored) => counted(|| hash::verify_password(password.as_bytes(), stored)),
         None => counted(|| hash::hash_password(password.as_bytes(), cost, &[0; 16])).map(|_| false),
     }

@@ -14,7 +14,7 @@ use auth_core::password::{self, Refused};
 
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::options::{self, given};
+use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::silence;
 use crate::{config, door, keys, users};
@@ -26,8 +26,8 @@ const METHOD: &str = "password";
 const PROVIDER: &str = "email";
 
 #[pg_extern(sql = false)]
-fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, options: Option<JsonB>) -> Answer<JsonB> {
-    silence::statement_is_secret();
+fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
@@ -37,7 +37,7 @@ fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, opt
     let email = users::parse_email(given(email, "email")?)?;
     let password = password::normalise(given(password, "password")?);
     check_policy(&config.password_policy, &password)?;
-    let data = users::check_metadata(data)?;
+    let data = users::check_metadata(options::json(data)?)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
     let hash = hashing::hash(&password, config.hash_cost)?;
@@ -46,8 +46,8 @@ fn sign_up(email: Option<&str>, password: Option<&str>, data: Option<JsonB>, opt
 }
 
 #[pg_extern(sql = false)]
-fn sign_in(email: Option<&str>, password: Option<&str>, options: Option<JsonB>) -> Answer<JsonB> {
-    silence::statement_is_secret();
+fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;

@@ -114,6 +114,18 @@ pub fn set(name: &std::ffi::CStr, value: &std::ffi::CStr, action: pg_sys::GucAct
     }
 }
 
+/// Works with names and operators of pg_catalog only, whatever path the caller has set.
+pub fn with_safe_path<T>(work: impl FnOnce() -> T) -> T {
+    // SAFETY: after an ERROR the abort of the (sub)transaction leaves the level.
+    unsafe {
+        let level = pg_sys::NewGUCNestLevel();
+        set(c"search_path", c"pg_catalog, pg_temp", pg_sys::GucAction::GUC_ACTION_SAVE);
+        let result = work();
+        pg_sys::AtEOXact_GUC(true, level);
+        result
+    }
+}
+
 /// Name of the login that opened the connection; SET ROLE does not change it.
 pub fn session_user() -> String {
     // SAFETY: the id is that of an existing role while the session lives; the name is copied at once.

@@ -1,15 +1,30 @@
 //! `options jsonb`, the last parameter of every flow function: known keys only, each of its documented kind.
 
-use pgrx::JsonB;
+use std::ffi::CStr;
+
+use pgrx::{AnyElement, direct_function_call, pg_sys};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 
+/// A jsonb argument. Not pgrx's own type: that panics on a value nested more deeply than serde reads.
+pub type JsonArgument = Option<AnyElement>;
+
+pub fn json(argument: JsonArgument) -> Result<Option<Value>> {
+    let Some(argument) = argument else { return Ok(None) };
+    // SAFETY: the SQL declarations say jsonb wherever this type stands.
+    let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(argument.datum())]) };
+    let text = text.and_then(|text| text.to_str().ok()).unwrap_or_default();
+    serde_json::from_str(text).map(Some).map_err(|_| {
+        Error::invalid("a JSON argument cannot be read", "it is nested too deeply, or has a number out of range")
+    })
+}
+
 /// Refuses options that the function does not know: a misspelt one must not be ignored.
-pub fn only(options: Option<JsonB>, known: &[&str]) -> Result<Map<String, Value>> {
-    let options = match options {
+pub fn only(options: JsonArgument, known: &[&str]) -> Result<Map<String, Value>> {
+    let options = match json(options)? {
         None => return Ok(Map::new()),
-        Some(JsonB(Value::Object(options))) => options,
+        Some(Value::Object(options)) => options,
         Some(_) => return Err(Error::invalid("options is not a JSON object", "options is an object such as {}")),
     };
     match options.keys().find(|key| !known.contains(&key.as_str())) {

@@ -70,6 +70,10 @@ impl Tuple<'_> {
         (!is_null).then_some(datum)
     }
 
+    pub fn is_null(&self, column: usize) -> bool {
+        self.datum(column).is_none()
+    }
+
     pub fn uuid(&self, column: usize) -> Option<[u8; 16]> {
         // SAFETY: the column is a uuid: sixteen bytes by reference.
         self.datum(column).map(|datum| unsafe { *datum.cast_mut_ptr::<[u8; 16]>() })

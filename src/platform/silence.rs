@@ -37,7 +37,23 @@ pub fn install() {
     }
 }
 
-/// First thing in every function that takes a secret: the current statement is not for the log.
+/// First thing in every function that takes a secret: the current statement is neither for the log nor, with a secret
+/// written into it, for pg_stat_activity, where every connection of the same login reads it.
+pub fn call_is_secret() {
+    statement_is_secret();
+    // SAFETY: debug_query_string is null or a C string; the report copies what it is given.
+    unsafe {
+        let text = pg_sys::debug_query_string;
+        if !text.is_null() && CStr::from_ptr(text).to_bytes().contains(&b'\'') {
+            pg_sys::pgstat_report_activity(
+                pg_sys::BackendState::STATE_RUNNING,
+                c"<hidden by extension auth: it may hold a secret>".as_ptr(),
+            );
+        }
+    }
+}
+
+/// The current statement has set a token, or may have: it is not for the log.
 pub fn statement_is_secret() {
     STATE.secret_statement.set(super::backend::statement_time());
 }
@@ -50,6 +66,9 @@ unsafe extern "C-unwind" fn on_log(report: *mut pg_sys::ErrorData) {
             (*report).hide_stmt = true;
             // The context quotes the statement of a DO block or of a function that called us.
             (*report).hide_ctx = true;
+            // The QUERY line of an error inside a function's own statement.
+            (*report).internalquery = std::ptr::null_mut();
+            (*report).internalpos = 0;
         }
         if let Some(previous) = STATE.previous.get() {
             previous(report);

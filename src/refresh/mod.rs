@@ -13,7 +13,7 @@ use crate::config::{self, Config};
 use crate::door;
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::options::{self, given};
+use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::silence;
 use crate::sessions::{self, Revoked, Session};
 
@@ -25,8 +25,8 @@ const METHOD: &str = "token_refresh";
 const MOST_ROUNDS: usize = 8;
 
 #[pg_extern(sql = false)]
-fn refresh(refresh_token: Option<&str>, options: Option<JsonB>) -> Answer<JsonB> {
-    silence::statement_is_secret();
+fn refresh(refresh_token: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;

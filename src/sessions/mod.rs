@@ -29,12 +29,13 @@ pub struct Session {
     pub not_after: Option<i64>,
     pub refreshed_at: i64,
     pub counter: i64,
+    pub is_restricted: bool,
 }
 
 static SESSIONS: Relation = Relation::new(
     c"sessions",
     c"sessions_pkey",
-    &[c"id", c"user_id", c"created_at", c"not_after", c"refreshed_at", c"refresh_token_counter"],
+    &[c"id", c"user_id", c"created_at", c"not_after", c"refreshed_at", c"refresh_token_counter", c"restricted"],
 );
 static REVOCATIONS: Relation = Relation::new(c"revocations", c"revocations_subject", &[c"subject", c"not_before"]);
 
@@ -47,6 +48,7 @@ pub fn find(id: Uuid) -> Result<Option<Session>> {
             not_after: row.time(3),
             refreshed_at: row.time(4)?,
             counter: row.int8(5)?,
+            is_restricted: !row.is_null(6),
         })
     })?;
     let Some(session) = session else { return Ok(None) };

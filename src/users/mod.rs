@@ -163,13 +163,13 @@ pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
             value => metadata.insert(key, value),
         };
     }
-    let metadata = check_metadata(Some(JsonB(Value::Object(metadata))))?;
+    let metadata = check_metadata(Some(Value::Object(metadata)))?;
     WRITE.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()])?;
     Ok(())
 }
 
 /// User metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
-pub fn check_metadata(data: Option<JsonB>) -> Result<Map<String, Value>> {
+pub fn check_metadata(data: Option<Value>) -> Result<Map<String, Value>> {
     fn depth(value: &Value) -> usize {
         match value {
             Value::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
@@ -179,7 +179,7 @@ pub fn check_metadata(data: Option<JsonB>) -> Result<Map<String, Value>> {
     }
     let data = match data {
         None => return Ok(Map::new()),
-        Some(JsonB(data @ Value::Object(_))) => data,
+        Some(data @ Value::Object(_)) => data,
         Some(_) => return Err(Error::invalid("data is not a JSON object", "data is an object such as {}")),
     };
     if depth(&data) > METADATA_MAX_DEPTH {

@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict 2zv8CuXFIbGdgdUHVoqhBRC9qKFL2su7eys1kXufOwIEvphBJ39uWX8aSEBtQZn
+\restrict WPsirGOq2qVbWaulrroahUlcFbYOenQj9Mfwh0SCWx2VhfJAu3AaKPaGyIHV81g
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -51,7 +51,7 @@ CREATE TABLE public.notes (
 --
 
 COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti, scopes, created_at, expires_at, last_used_at, revoked_at) FROM stdin;
-ce011f50-64b9-4b4d-9fab-94ab6a5e324c	project	anon	\N	\N	\N	\N	\N	f91362af-2e3f-488d-b7a1-c76437a87cf5	{}	2026-11-21 12:33:36.538169+00	2036-11-21 12:33:36+00	\N	\N
+1fc94849-85e6-44ce-8040-f40792100401	project	anon	\N	\N	\N	\N	\N	324e2040-c946-4fc4-91c5-2c5c91a4f194	{}	2026-11-21 12:50:02.887463+00	2036-11-21 12:50:02+00	\N	\N
 \.
 
 
@@ -60,7 +60,7 @@ ce011f50-64b9-4b4d-9fab-94ab6a5e324c	project	anon	\N	\N	\N	\N	\N	f91362af-2e3f-4
 --
 
 COPY auth.config (only_row, site_url, jwt_issuer, environment, enable_signup, access_token_ttl, refresh_token_ttl, session_timebox, max_active_sessions, refresh_tokens_enabled, refresh_reuse_interval, refresh_reuse_scope, password_min_length, password_max_length, argon2_memory_kib, argon2_iterations, argon2_parallelism, claims_user_metadata, no_limit, updated_at) FROM stdin;
-t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:33:36.592642+00
+t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:50:02.946575+00
 \.
 
 
@@ -69,7 +69,7 @@ t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:33:3
 --
 
 COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
-d1310117-e4cc-4d74-a292-ee20a04c34d9	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:33:36.593604+00
+5288afb8-84dc-4702-8db7-d6b3f136438d	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:50:02.94741+00
 \.
 
 
@@ -78,7 +78,7 @@ d1310117-e4cc-4d74-a292-ee20a04c34d9	postgres	{"access_token_ttl": "20 minutes"}
 --
 
 COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at, deleted_at) FROM stdin;
-e129505a-f47c-4382-a950-e967e1f2308e	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:33:36.486407+00	\N
+9affac67-25a1-4f92-93ab-a55b136a0c32	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:50:02.777049+00	\N
 \.
 
 
@@ -95,7 +95,7 @@ COPY auth.hooks (event, function, created_by, created_at) FROM stdin;
 --
 
 COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_sign_in_at, created_at, updated_at) FROM stdin;
-183991b5-45a6-4d81-9b17-92e0eb6711cd	e129505a-f47c-4382-a950-e967e1f2308e	email	e129505a-f47c-4382-a950-e967e1f2308e	{"sub": "e129505a-f47c-4382-a950-e967e1f2308e", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:33:36.489865+00	2026-11-21 12:33:36.486063+00	2026-11-21 12:33:36.489948+00
+24bade89-a6e4-4ced-88d3-128e700b1a13	9affac67-25a1-4f92-93ab-a55b136a0c32	email	9affac67-25a1-4f92-93ab-a55b136a0c32	{"sub": "9affac67-25a1-4f92-93ab-a55b136a0c32", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:50:02.792741+00	2026-11-21 12:50:02.767538+00	2026-11-21 12:50:02.792832+00
 \.
 
 
@@ -104,7 +104,7 @@ COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_si
 --
 
 COPY auth.key_check (key_id, check_value) FROM stdin;
-1	\\x65ee3cc0e30e215c5d272d4e062d05ac
+1	\\xa2f4db81ecfa3c3ad18604807ab6f5f4
 \.
 
 
@@ -121,7 +121,7 @@ COPY auth.one_time_tokens (id, user_id, purpose, relates_to, link_hash, code_has
 --
 
 COPY auth.password_state (user_id, changed_at, must_change) FROM stdin;
-e129505a-f47c-4382-a950-e967e1f2308e	2026-11-21 12:33:36.485804+00	f
+9affac67-25a1-4f92-93ab-a55b136a0c32	2026-11-21 12:50:02.767379+00	f
 \.
 
 
@@ -146,7 +146,7 @@ COPY auth.revocations (scope, subject, not_before, reason, created_at) FROM stdi
 --
 
 COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, not_after, refreshed_at, user_agent, ip, tag, refresh_token_counter, org_id, restricted) FROM stdin;
-01a1fe19-0ae9-7f50-bcd0-a37366c4c467	e129505a-f47c-4382-a950-e967e1f2308e	2026-11-21 12:33:36.490991+00	2026-11-21 12:33:36.490991+00	\N	aal1	[{"method": "password", "timestamp": 1795264416}]	2026-12-21 12:33:36.490992+00	2026-11-21 12:33:36.490992+00	\N	\N	\N	0	\N	\N
+01a1fe28-17a8-77c5-9e41-55b003db002f	9affac67-25a1-4f92-93ab-a55b136a0c32	2026-11-21 12:50:02.793862+00	2026-11-21 12:50:02.793862+00	\N	aal1	[{"method": "password", "timestamp": 1795265402}]	2026-12-21 12:50:02.793862+00	2026-11-21 12:50:02.793862+00	\N	\N	\N	0	\N	\N
 \.
 
 
@@ -155,7 +155,7 @@ COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, no
 --
 
 COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at, retired_at) FROM stdin;
-K7E7FWq-KoHvQHq8KyMi8KhlQpTI2j3A4TqMlhqg-ag	ES256	current	{"x": "h9fFpvHI1S5eDAzFgs48Z2SLohJdggisMk86DOIjH34", "y": "cIbTUUJSqCmtdMJthHjTAUx6ztiu-c1LbqFeI9HiiqE", "alg": "ES256", "crv": "P-256", "kid": "K7E7FWq-KoHvQHq8KyMi8KhlQpTI2j3A4TqMlhqg-ag", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x010000000118f919e9f6d331d79bf0ca1004c0d3a6aec699ea0f5c2858786ea82638841333eb255cd9e5bfb1644c673f970bdc28db8f4eef53b3acd7f2115f9f531fce60b9caf05d1bdc494885bb0732b014681787404e2e9b3a236d22c279ce85f8937d28f8f6dd38d19728246634959ed7e7d7337b4ccdc4bfeb38f1cd83c64788d4aaf312f5d171433b0094ba0459c1f5b93ff3174bc1de08b0f7d4c7b53632228ba799c982448e8769	2026-11-21 12:33:36.492518+00	\N
+2-Z8lKNA9Z-i4UjhyeV76ew-ZBeral8aI6gI8hKyH58	ES256	current	{"x": "tidxgegmr4hugx1pKlBchlu2bRSaNsN8oEcYOfd3-9A", "y": "Q1u_7OjK-b-48M9DBxfAo5vk1RvNaqPA2CrvfZuMHEc", "alg": "ES256", "crv": "P-256", "kid": "2-Z8lKNA9Z-i4UjhyeV76ew-ZBeral8aI6gI8hKyH58", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x01000000012036626ccbbca21971b4036a12fb9159e1fa74573bd5fc35eba077d79c4a21cdece6522baf055d1db1c574623ad3b6eb370ecb9ae84dad2ba71233b72cc89aa5eb1e5f635e8d6554a62f3e3d00aca9e2c107f74c503c2e679388ca8e44c3bf3ae061bf3f872c7b0118993c8269178ed0b5005557bd2058d3c561ac05995e7d49179dab663f79d851a08b19f69005fedd7c509a6ab798ea02218711aae440c89a04cd04334a36	2026-11-21 12:50:02.795194+00	\N
 \.
 
 
@@ -164,7 +164,7 @@ K7E7FWq-KoHvQHq8KyMi8KhlQpTI2j3A4TqMlhqg-ag	ES256	current	{"x": "h9fFpvHI1S5eDAz
 --
 
 COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
-e129505a-f47c-4382-a950-e967e1f2308e	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$1a3uqAGC/A02Q1yza/izxw$nctzNQHpZdd0zPyrUzK3FDi+kR9r0wijZUDkct05o3I	\N	\N	\N	2026-11-21 12:33:36.488602+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:33:36.485071+00	2026-11-21 12:33:36.489815+00	\N
+9affac67-25a1-4f92-93ab-a55b136a0c32	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$zv69NXaFv9CANjz4L2nj8Q$u26ShtmmDkV9QIxHco044YjK/TIbU4bNRstOu8o7tVw	\N	\N	\N	2026-11-21 12:50:02.782987+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:50:02.766928+00	2026-11-21 12:50:02.792677+00	\N
 \.
 
 
@@ -173,7 +173,7 @@ e129505a-f47c-4382-a950-e967e1f2308e	00000000-0000-0000-0000-000000000000	authen
 --
 
 COPY public.notes (owner_id, body) FROM stdin;
-e129505a-f47c-4382-a950-e967e1f2308e	from 0.1
+9affac67-25a1-4f92-93ab-a55b136a0c32	from 0.1
 \.
 
 
@@ -202,5 +202,5 @@ CREATE POLICY own ON public.notes USING ((owner_id = auth.uid()));
 -- PostgreSQL database dump complete
 --
 
-\unrestrict 2zv8CuXFIbGdgdUHVoqhBRC9qKFL2su7eys1kXufOwIEvphBJ39uWX8aSEBtQZn
+\unrestrict WPsirGOq2qVbWaulrroahUlcFbYOenQj9Mfwh0SCWx2VhfJAu3AaKPaGyIHV81g
 

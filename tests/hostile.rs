@@ -1,0 +1,339 @@
+//! A caller who shadows every name that our functions use, and one who looks everywhere for what others typed.
+
+use std::collections::HashSet;
+
+use auth_harness::{Client, Cluster, Database, acting, canary, claims, json, refused, sign_in, sign_up, storm_with};
+use serde_json::Value;
+
+use crate::golden::{MEMBERS, lines};
+use crate::install::count;
+use crate::planted::plant;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A database with a table that any shadowing object writes to when it is called.
+fn with_witness() -> Database {
+    let database = Cluster::shared().database();
+    let mallory = mallory(&database);
+    database
+        .superuser()
+        .batch_execute(&format!(
+            "create role {mallory} login noinherit;
+            select auth.allow_client('{mallory}');
+            create schema evil authorization {mallory};
+            grant usage, create on schema evil to public;
+            create table public.stolen (who text);
+            grant insert, select on public.stolen to public;
+            create function public.after(event jsonb) returns jsonb language sql as 'select null::jsonb';
+            alter function public.after(jsonb) owner to {mallory};"
+        ))
+        .unwrap();
+    plant(&mut database.connect(&mallory), "evil");
+    database
+}
+
+fn mallory(database: &Database) -> String {
+    format!("mallory_of_{}", database.name())
+}
+
+/// Everything in schema evil and in the temporary schema stands before what is ours and before pg_catalog.
+fn shadow(client: &mut Client) {
+    // A role that the caller takes is not the one that owns the temporary schema, so it is opened for all.
+    plant(client, "pg_temp");
+    client
+        .batch_execute(
+            "create temporary table signing_keys as select 'evil' as kid;
+            create temporary table config as select false as enable_signup;
+            create temporary table hooks as select 'after_user_created' as event, 'evil.hook' as function;
+            create temporary view revocations as select evil.lower('x') as subject;
+            set search_path = pg_temp, evil, pg_catalog",
+        )
+        .unwrap();
+}
+
+/// XJ1, XJ2: every function that a caller reaches, called from a session whose path and temporary schema shadow every
+/// operator, function, type, table and catalog: nothing planted runs, neither as the owner nor as the caller, and each
+/// answers what it always answers.
+#[test]
+fn no_function_finds_a_planted_object() {
+    let database = with_witness();
+    let mut called = HashSet::new();
+    let mut mallory = database.connect(&mallory(&database));
+    // They act where they are meant.
+    mallory.batch_execute("set search_path = evil, pg_catalog; begin; select lower('X'::pg_catalog.text)").unwrap();
+    let row = mallory.query_one("select who::pg_catalog.text from public.stolen", &[]);
+    assert!(!row.unwrap().get::<_, String>(0).is_empty());
+    mallory.batch_execute("rollback").unwrap();
+    shadow(&mut mallory);
+    let mut admin = database.admin();
+    shadow(&mut admin);
+
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        for (at, _) in sql.match_indices("auth.") {
+            called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
+        }
+        json(client, sql, args)
+    };
+    // Types are named with their schema, since the names alone are the planted ones.
+    let text = "::pg_catalog.text";
+    let sign_up_with = format!("select auth.sign_up($1{text}, $2{text}, '{{\"a\": 1}}'::pg_catalog.jsonb)");
+    let answer = ask(&mut mallory, &sign_up_with, &[&"ada@example.org", &PASSWORD]);
+    assert_eq!(answer["user"]["user_metadata"]["a"], 1);
+    ask(
+        &mut admin,
+        &format!("select pg_catalog.to_jsonb(auth.add_hook($1{text}, $2{text})::pg_catalog.text)"),
+        &[&"after_user_created", &"public.after"],
+    );
+    ask(&mut mallory, &sign_up_with, &[&"bob@example.org", &PASSWORD]);
+    let answer =
+        ask(&mut mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"ada@example.org", &PASSWORD]);
+    let answer = ask(&mut mallory, &format!("select auth.refresh($1{text})"), &[&answer["refresh_token"].as_str()]);
+    let token = answer["access_token"].as_str().unwrap().to_owned();
+    let user_id = answer["user"]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&mut mallory, &format!("select auth.verify_token($1{text})"), &[&token])["sub"], user_id);
+    assert_eq!(ask(&mut mallory, "select auth.jwks()", &[])["keys"].as_array().unwrap().len(), 1);
+
+    mallory.batch_execute("begin").unwrap();
+    ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&token]);
+    mallory.batch_execute("set local search_path = pg_temp, evil, pg_catalog").unwrap();
+    for (call, expected) in [
+        ("select pg_catalog.to_jsonb(auth.uid())", Some(user_id.as_str())),
+        ("select pg_catalog.to_jsonb(auth.require_uid())", Some(user_id.as_str())),
+        ("select pg_catalog.to_jsonb(auth.role())", Some("authenticated")),
+        ("select pg_catalog.to_jsonb(auth.email())", Some("ada@example.org")),
+        ("select pg_catalog.to_jsonb(auth.aal())", Some("aal1")),
+        ("select pg_catalog.to_jsonb(auth.session_id())", None),
+        ("select pg_catalog.to_jsonb(auth.fresh('1 hour'::pg_catalog.interval))", None),
+        ("select auth.jwt()", None),
+        ("select pg_catalog.to_jsonb(auth.version())", None),
+        ("select auth.get_user()", None),
+        ("select auth.get_session()", None),
+        ("select auth.update_user('{\"b\": 2}'::pg_catalog.jsonb)", None),
+        ("select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.list_sessions()", None),
+        ("select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.my_account", None),
+        ("select pg_catalog.to_jsonb(auth.revoke_sessions())", None),
+    ] {
+        let answer = ask(&mut mallory, call, &[]);
+        assert!(!answer.is_null(), "{call}");
+        if let Some(expected) = expected {
+            assert_eq!(answer, expected, "{call}");
+        }
+    }
+    mallory.batch_execute("savepoint refused").unwrap();
+    assert_eq!(refused(mallory.query_one("select auth.require_aal2()", &[])).code, "insufficient_aal");
+    mallory.batch_execute("rollback to savepoint refused").unwrap();
+    let own = "select pg_catalog.to_jsonb(auth.revoke_session(auth.session_id())::pg_catalog.text)";
+    ask(&mut mallory, own, &[]);
+    mallory.batch_execute("commit").unwrap();
+    let answer =
+        ask(&mut mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
+    mallory.batch_execute("begin").unwrap();
+    ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    ask(&mut mallory, "select pg_catalog.to_jsonb(auth.sign_out()::pg_catalog.text)", &[]);
+    mallory.batch_execute("commit").unwrap();
+
+    let settings = ask(&mut admin, "select auth.configure('{\"password_min_length\": 9}'::pg_catalog.jsonb)", &[]);
+    assert_eq!(settings["password_min_length"], 9);
+    for (call, argument) in
+        [("auth.apply_profile", "default"), ("auth.rotate_signing_key", "EdDSA"), ("auth.create_key", "anon")]
+    {
+        ask(&mut admin, &format!("select {call}($1{text})"), &[&argument]);
+    }
+    let jwk = "{\"kty\": \"oct\", \"alg\": \"HS256\", \"kid\": \"x\", \"k\": \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
+    ask(&mut admin, &format!("select auth.import_signing_key('{jwk}'::pg_catalog.jsonb)"), &[]);
+    ask(&mut admin, "select auth.gate_status()", &[]);
+    ask(&mut admin, "select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.admin_users", &[]);
+    ask(
+        &mut admin,
+        &format!("select pg_catalog.to_jsonb(auth.remove_hook($1{text})::pg_catalog.text)"),
+        &[&"after_user_created"],
+    );
+
+    // As a superuser, who is the one worth waiting for.
+    let mut root = database.superuser();
+    shadow(&mut root);
+    let again = database.name().to_owned() + "_again";
+    root.batch_execute(&format!("create role {again} login noinherit")).unwrap();
+    ask(&mut root, &format!("select pg_catalog.to_jsonb(auth.allow_client('{again}')::pg_catalog.text)"), &[]);
+    root.batch_execute("begin").unwrap();
+    ask(&mut root, &format!("select auth.test_as($1{text})"), &[&"ada@example.org"]);
+    root.batch_execute("commit").unwrap();
+    root.batch_execute(
+        "create table public.made (); alter table public.made add a pg_catalog.int4; drop table public.made",
+    )
+    .unwrap();
+    assert_eq!(refused(root.batch_execute("alter table auth.users add a pg_catalog.int4")).sqlstate, "42501");
+    assert_eq!(refused(root.batch_execute("drop extension auth cascade")).sqlstate, "42501");
+    root.batch_execute("delete from auth.users; truncate auth.hooks; update auth.config set site_url = null").unwrap();
+
+    assert_eq!(count(&database, "select count(*) from public.stolen"), 0, "a planted object was called");
+    let definers = lines(
+        &mut database.superuser(),
+        &format!(
+            "with {MEMBERS} select distinct p.proname::text from member as m
+            join pg_proc as p on m.classid = 'pg_proc'::regclass and p.oid = m.objid
+            where p.prosecdef or exists (select from aclexplode(p.proacl) as a where a.grantee <> p.proowner)"
+        ),
+    );
+    // One is switched off here and its own tests have it; the other is asked above for its refusal.
+    let elsewhere = ["authenticate_session", "require_aal2"];
+    let missed: Vec<&str> =
+        definers.lines().filter(|function| !called.contains(*function) && !elsewhere.contains(function)).collect();
+    assert!(missed.is_empty(), "these functions were not attacked: {missed:?}");
+}
+
+/// XJ2: what is named like a table of ours in the temporary schema is not asked, and tells nobody who signs in.
+#[test]
+fn temporary_tables_named_like_ours_are_not_asked() {
+    let database = Cluster::shared().database();
+    let mut app = database.app();
+    let ada = sign_up(&mut app, "ada@example.org", PASSWORD);
+    // A user and a session that exist nowhere else, and a revocation of Ada's.
+    app.batch_execute(&format!(
+        "create temporary table users (id uuid, instance_id uuid, aud text, role text, email text, email_key text, encrypted_password text,
+            banned_until timestamptz, deleted_at timestamptz);
+        insert into users (id, email, email_key, encrypted_password) values ('{0}', 'eve@example.org', 'eve@example.org', '');
+        create temporary table sessions (id uuid, user_id uuid, refresh_token_counter bigint);
+        create temporary table revocations as select 'session'::text as scope, '{1}'::uuid as subject, 'infinity'::timestamptz as not_before;
+        create temporary table config as select false as enable_signup, true as only_row;
+        create temporary view pg_class as select 1 as oid, 'users' as relname;
+        create temporary view pg_namespace as select 1 as oid, 'auth' as nspname;
+        set search_path = pg_temp, pg_catalog",
+        ada.user_id, ada.session_id
+    ))
+    .unwrap();
+    let refusal = refused(app.query_one("select auth.sign_in('eve@example.org', '')", &[]));
+    assert_eq!(refusal.code, "invalid_credentials");
+    acting(&mut app, &ada.access_token, |transaction| {
+        let uid: uuid::Uuid = transaction.query_one("select auth.uid()", &[]).unwrap().get(0);
+        assert_eq!(uid, ada.user_id);
+    });
+    sign_up(&mut app, "bob@example.org", PASSWORD);
+    sign_in(&mut app, "ada@example.org", PASSWORD);
+    json(&mut app, "select auth.refresh($1)", &[&ada.refresh_token]);
+    let rows = app.query_one("select (select count(*) from users), (select count(*) from sessions)", &[]).unwrap();
+    assert_eq!((rows.get::<_, i64>(0), rows.get::<_, i64>(1)), (1, 0));
+}
+
+/// XJ24, N30: no catalog, no setting and no other session's activity shows a password, a token or a root key.
+#[test]
+fn no_catalog_and_no_activity_shows_a_secret() {
+    let database = Cluster::shared().database();
+    let (mut app, mut root) = (database.app(), database.superuser());
+    let (password, wrong, bound) = (canary(), canary(), canary());
+    app.batch_execute(&format!("select auth.sign_up('ada@example.org', '{password}')")).unwrap();
+    let person = sign_in(&mut database.app(), "ada@example.org", &password);
+    let root_key = std::fs::read_to_string(Cluster::shared().root_key_path()).unwrap();
+    // Sessions that stay idle after their last statement: with a password as a literal, refused and not, with one as a
+    // parameter, and with a token.
+    let signed_in = app;
+    let mut signed_in_now = database.app();
+    signed_in_now.batch_execute(&format!("select auth.sign_in('ada@example.org', '{password}')")).unwrap();
+    let mut failed = database.app();
+    refused(failed.batch_execute(&format!("select auth.sign_in('ada@example.org', '{wrong}')")));
+    let mut with_parameter = database.app();
+    refused(with_parameter.query_one("select auth.sign_in('ada@example.org', $1)", &[&bound]));
+    let mut acting_now = database.app();
+    acting_now.batch_execute(&format!("begin; select auth.authenticate('{}')", person.access_token)).unwrap();
+    let mut refreshing = database.app();
+    refreshing.batch_execute(&format!("select auth.refresh('{}')", person.refresh_token)).unwrap();
+
+    let signature = person.access_token.rsplit('.').next().unwrap();
+    let secrets = [
+        ("a password", password.as_str()),
+        ("a password that was refused", &wrong),
+        ("a bound password", &bound),
+        ("an access token", signature),
+        ("a refresh token", &person.refresh_token),
+        ("the root key", &root_key[2..46]),
+    ];
+    let mut found = Vec::new();
+    let mut watcher = database.app();
+    for (who, client) in [("a superuser", &mut root), ("the same login", &mut watcher)] {
+        for place in [
+            "pg_proc",
+            "pg_settings",
+            "pg_db_role_setting",
+            "pg_stat_activity where pid <> pg_backend_pid()",
+            "pg_prepared_statements",
+            "pg_seclabels",
+            "pg_description",
+            "pg_shdescription",
+            "pg_cursors",
+            "pg_file_settings",
+            "pg_stat_user_functions",
+            "pg_stats",
+            "pg_locks",
+            "pg_rules",
+        ] {
+            let (table, condition) = place.split_once(" where").unwrap_or((place, " true"));
+            let Ok(rows) = client.query(&format!("select t::text from {table} as t where {condition}"), &[]) else {
+                assert!(who != "a superuser", "{place}");
+                continue;
+            };
+            for row in rows {
+                let text = row.get::<_, Option<String>>(0).unwrap_or_default();
+                for (what, secret) in secrets {
+                    if text.contains(secret) {
+                        found.push(format!("{what} in {table}, seen by {who}"));
+                    }
+                }
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    // The path of the file is for superusers, and its contents for nobody.
+    assert_eq!(refused(watcher.query("show auth.root_key_file", &[])).sqlstate, "42501");
+    let row = watcher.query("select setting from pg_settings where name = 'auth.root_key_file'", &[]).unwrap();
+    assert!(row.is_empty() || row[0].get::<_, Option<String>>(0).is_none());
+    drop((signed_in, signed_in_now, failed, with_parameter, acting_now, refreshing));
+}
+
+/// XF15: a generator that was touched before the fork would give every backend the same bytes; the library is preloaded,
+/// and what the first call of a hundred backends makes is different in each.
+#[test]
+fn a_hundred_fresh_backends_make_different_secrets() {
+    let database = Cluster::shared().database();
+    let mut admin = database.admin();
+    json(
+        &mut admin,
+        "select auth.configure('{\"argon2_memory_kib\": 64, \"argon2_iterations\": 1, \"max_active_sessions\": null}')",
+        &[],
+    );
+    let preloaded = "select current_setting('shared_preload_libraries') = 'auth'";
+    assert!(database.superuser().query_one(preloaded, &[]).unwrap().get::<_, bool>(0));
+    let mut seen: Vec<HashSet<String>> = vec![HashSet::new(); 6];
+    let made = storm_with(
+        10,
+        |_| (),
+        |thread, ()| {
+            let mut made = Vec::new();
+            for number in 0..10 {
+                // The very first call of this backend.
+                let mut app = database.app();
+                let pid: i32 = app.query_one("select pg_backend_pid()", &[]).unwrap().get(0);
+                made.push((pid, sign_up(&mut app, &format!("user{thread}of{number}@example.org"), PASSWORD)));
+            }
+            made
+        },
+    );
+    let made: Vec<_> = made.into_iter().flatten().collect();
+    assert_eq!(made.iter().map(|(pid, _)| pid).collect::<HashSet<_>>().len(), 100, "a hundred backends");
+    for (_, person) in &made {
+        seen[0].insert(person.access_token.rsplit('.').next().unwrap().to_owned());
+        seen[1].insert(person.refresh_token.clone());
+        // The random part of a version 7 id.
+        seen[2].insert(person.session_id.to_string()[14..].to_owned());
+        seen[3].insert(person.user_id.to_string());
+        seen[4].insert(claims(&person.access_token)["jti"].as_str().unwrap().to_owned());
+    }
+    let salts = "select split_part(encrypted_password, '$', 5) from auth.users";
+    for row in database.superuser().query(salts, &[]).unwrap() {
+        let salt: String = row.get(0);
+        assert_eq!(salt.len(), 22, "16 bytes");
+        seen[5].insert(salt);
+    }
+    assert_eq!(seen.iter().map(HashSet::len).collect::<Vec<_>>(), [100; 6], "tokens, sessions, users, jti, salts");
+}
