@@ -1,16 +1,19 @@
 //! Everything that is tested over a real connection, in one binary: run it with `./dev test`.
 #![allow(clippy::unwrap_used)]
 
+mod account;
 mod carriers;
 mod config;
 mod docs;
 mod dump;
 mod email;
 mod forged;
+mod fuzz;
 mod golden;
 mod guard;
 mod harness;
 mod hooks;
+mod hostile;
 mod identity;
 mod independent;
 mod install;
@@ -21,12 +24,15 @@ mod planted;
 mod pooling;
 mod privileges;
 mod proxies;
+mod psql;
 mod refresh;
 mod refresh_limits;
 mod refresh_races;
 mod revocation;
+mod sessions;
 mod sign_in;
 mod sign_up;
+mod silence;
 mod standby;
 mod surface;
 mod tidy;

@@ -105,6 +105,7 @@ fn nothing_is_unwrapped_ignored_slept_or_spawned() {
     }
 }
 
+/// XF14: no private RSA operation, because there is no library for one.
 #[test]
 fn a_backend_links_no_second_crypto_library_and_no_runtime() {
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
@@ -125,6 +126,18 @@ fn a_backend_links_no_second_crypto_library_and_no_runtime() {
     assert!(!unwanted_packages("the extension", &broken, &["rsa"]).is_empty());
 }
 
+/// XF16: what decides whether a secret is right takes the same time for each wrong one.
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    assert_tidy(plain_comparisons(&repository()));
+    for text in ["if tag == expected {}", "computed != digest", "&mac[..] == stored", "a.digest == b"] {
+        let tree = files(&[("core/src/hash.rs", text), ("core/src/refresh_token.rs", "a.ct_eq(b)")]);
+        assert!(!plain_comparisons(&tree).is_empty(), "{text}");
+    }
+    let tree = files(&[("core/src/hash.rs", "x.ct_eq(y); digest.len() == 3"), ("core/src/refresh_token.rs", "")]);
+    assert_eq!(plain_comparisons(&tree), ["core/src/refresh_token.rs compares nothing in constant time"]);
+}
+
 #[test]
 fn every_module_opens_with_its_story() {
     assert_tidy(stories(&repository()));
@@ -133,6 +146,29 @@ fn every_module_opens_with_its_story() {
     for text in [story(16), story(0), "\n//! Late.\n".to_owned()] {
         assert!(!stories(&files(&[("src/a/mod.rs", &text)])).is_empty());
     }
+}
+
+/// `==` beside a word that names a digest or a MAC, and a file of those that compare them without `ct_eq`.
+fn plain_comparisons(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    for (path, text) in tree.iter().filter(|(path, _)| path.starts_with("core/src/") || path.starts_with("src/")) {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for line in code.lines().filter(|line| !line.trim_start().starts_with("//")) {
+            let compares = line.contains("==") || line.contains("!=");
+            let is_secret = ["digest", "mac", "tag", "secret", "computed"].iter().any(|name| {
+                line.split(|character: char| !character.is_alphanumeric() && character != '_').any(|word| word == *name)
+            });
+            if compares && is_secret && !line.contains(".len()") && !line.contains("matches!(") {
+                findings.push(format!("{path}: {}", line.trim()));
+            }
+        }
+    }
+    for path in ["core/src/hash.rs", "core/src/refresh_token.rs"] {
+        if !tree.get(path).is_some_and(|text| text.contains(".ct_eq(")) {
+            findings.push(format!("{path} compares nothing in constant time"));
+        }
+    }
+    findings
 }
 
 /// The module order of `src/lib.rs` is the map: what stands below is out of sight, and ways in do not see each other.

@@ -57,6 +57,7 @@ fn each(seed: u64, seeds: &[&str], check: impl Fn(&str)) {
     }
 }
 
+/// XF17
 #[test]
 fn addresses_and_passwords() {
     let seeds = ["mike@example.com", "jose\u{301}@bücher.example", "a.b+c@xn--bcher-kva.example", "用户@例子.广告"];
@@ -71,6 +72,7 @@ fn addresses_and_passwords() {
     });
 }
 
+/// XF17
 #[test]
 fn stored_passwords() {
     let seeds = [
@@ -94,6 +96,7 @@ fn stored_passwords() {
     });
 }
 
+/// XF17
 #[test]
 fn tokens() {
     let random = SystemRandom::new();
@@ -123,6 +126,7 @@ fn tokens() {
     }
 }
 
+/// XF17
 #[test]
 fn refresh_tokens_and_base64url() {
     let token = refresh_token::RefreshToken { session_id: [7; 16], counter: 42 }.encode(1, &[7; 32]);
@@ -136,6 +140,7 @@ fn refresh_tokens_and_base64url() {
     });
 }
 
+/// XF17
 #[test]
 fn keyrings_and_sealed_values() {
     let text =
@@ -156,6 +161,7 @@ fn keyrings_and_sealed_values() {
     }
 }
 
+/// XF17
 #[test]
 fn keys() {
     let random = SystemRandom::new();

@@ -34,6 +34,7 @@ const VALID_AND_OURS: [u64; 15] = [1, 18, 33, 260, 261, 262, 263, 348, 352, 357,
 const CONTRADICTORY: [u64; 2] = [367, 370];
 
 /// No vector carries claims, so `jwt::parse` refuses all 401: what counts is the envelope.
+/// XF1, XF2, XF3, XF7: every invalid envelope is refused.
 #[test]
 fn json_web_signatures() {
     let file = read(JWS);
@@ -76,6 +77,7 @@ fn json_web_signatures() {
 }
 
 /// tcId 379 to 401: r and s of zero, of the order and above. Their form is good: it is the signature that has to fail.
+/// XF6: r and s of zero, or out of range.
 #[test]
 fn special_signatures_fail_at_the_signature() {
     let file = read(JWS);
@@ -96,6 +98,7 @@ fn special_signatures_fail_at_the_signature() {
 }
 
 /// Through ring itself, which `seal` uses with 96-bit nonces, 128-bit tags and 256-bit keys.
+/// XF18
 #[test]
 fn aes_gcm() {
     let file = read(AES_GCM);

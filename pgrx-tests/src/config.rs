@@ -108,7 +108,7 @@ impl ClusterBuilder {
             ("listen_addresses", "127.0.0.1".to_owned()),
             ("port", port.to_string()),
             ("unix_socket_directories", path(&directory)),
-            ("max_connections", "200".to_owned()),
+            ("max_connections", "300".to_owned()),
             ("max_worker_processes", "16".to_owned()),
             ("wal_level", "replica".to_owned()),
         ];

@@ -49,7 +49,7 @@ fn create(role: &str, expires_in: Option<Interval>) -> Result<JsonB> {
         Some(interval) => interval.as_micros().div_euclid(1_000_000) as i64,
     };
     if !(1..=10 * TEN_YEARS_SECONDS).contains(&lifetime) {
-        return Err(Error::invalid("expires_in is out of range", "a positive interval of at most a hundred years"));
+        return Err(Error::invalid("expires_in is out of range", "a positive interval of at most 36,530 days"));
     }
     let signing = signing::current()?;
     let (id, jti) = (backend::uuid_v4()?, backend::uuid_v4()?);

@@ -43,6 +43,11 @@ pub fn generation() -> u64 {
     GENERATION.0.get()
 }
 
+/// What this backend keeps is stale by its own doing: the next look in the same statement must see it.
+pub fn forget() {
+    GENERATION.0.set(GENERATION.0.get() + 1);
+}
+
 const MAX_RELATIONS: usize = 16;
 
 struct Registry {

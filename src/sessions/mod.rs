@@ -17,7 +17,7 @@ use crate::events;
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::Result;
 use crate::platform::query::{Query, Type};
-use crate::platform::relation::Relation;
+use crate::platform::relation::{self, Relation};
 
 extension_sql_file!("sessions.sql", name = "sessions", requires = ["tokens"]);
 
@@ -72,7 +72,7 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
                 select o.id
                 from auth.sessions as o
                 where o.user_id = $2
-                order by o.refreshed_at desc
+                order by coalesce(o.not_after <= clock_timestamp(), false), o.refreshed_at desc
                 offset greatest($5 - 1, 0)
             )
         )
@@ -157,7 +157,10 @@ pub fn end(user_id: Uuid, which: Which) -> Result<u64> {
         Which::AllBut(id) => (None, Some(to_pg(id))),
         Which::All => (None, None),
     };
-    END.execute(&[to_pg(user_id).into(), only.into(), except.into()])
+    let ended = END.execute(&[to_pg(user_id).into(), only.into(), except.into()])?;
+    // One message may hold several statements, which all began at the same time: the next one is blind already.
+    relation::forget();
+    Ok(ended)
 }
 
 /// Ends sessions beside the caller's transaction, durably before this returns: no ROLLBACK brings them back.

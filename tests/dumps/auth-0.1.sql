@@ -2,7 +2,7 @@
 -- PostgreSQL database dump
 --
 
-\restrict WPsirGOq2qVbWaulrroahUlcFbYOenQj9Mfwh0SCWx2VhfJAu3AaKPaGyIHV81g
+\restrict 2Cw2GcyDvWuzMCB2W0zRFstZXwQpkV4pqGZCdDdcNbbLrr5IbTkIWndBkGQ8jps
 
 -- Dumped from database version 15.20 (Debian 15.20-0+deb12u1)
 -- Dumped by pg_dump version 15.20 (Debian 15.20-0+deb12u1)
@@ -51,7 +51,7 @@ CREATE TABLE public.notes (
 --
 
 COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti, scopes, created_at, expires_at, last_used_at, revoked_at) FROM stdin;
-1fc94849-85e6-44ce-8040-f40792100401	project	anon	\N	\N	\N	\N	\N	324e2040-c946-4fc4-91c5-2c5c91a4f194	{}	2026-11-21 12:50:02.887463+00	2036-11-21 12:50:02+00	\N	\N
+9e8a1900-5180-46a6-bc96-1c58476bbd2f	project	anon	\N	\N	\N	\N	\N	dd1a5e7d-7280-43a9-a5b9-9b3b156fb786	{}	2026-11-21 13:04:37.157517+00	2036-11-21 13:04:37+00	\N	\N
 \.
 
 
@@ -60,7 +60,7 @@ COPY auth.api_keys (id, kind, role, user_id, org_id, name, prefix, key_hash, jti
 --
 
 COPY auth.config (only_row, site_url, jwt_issuer, environment, enable_signup, access_token_ttl, refresh_token_ttl, session_timebox, max_active_sessions, refresh_tokens_enabled, refresh_reuse_interval, refresh_reuse_scope, password_min_length, password_max_length, argon2_memory_kib, argon2_iterations, argon2_parallelism, claims_user_metadata, no_limit, updated_at) FROM stdin;
-t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:50:02.946575+00
+t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 13:04:37.196353+00
 \.
 
 
@@ -69,7 +69,7 @@ t	\N	\N	\N	\N	00:20:00	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	\N	{}	2026-11-21 12:50:0
 --
 
 COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
-5288afb8-84dc-4702-8db7-d6b3f136438d	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 12:50:02.94741+00
+87a48a73-1c08-443e-9dfe-01cfcc3fbc52	postgres	{"access_token_ttl": "20 minutes"}	2026-11-21 13:04:37.197418+00
 \.
 
 
@@ -78,7 +78,7 @@ COPY auth.config_history (id, changed_by, changes, created_at) FROM stdin;
 --
 
 COPY auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary, created_at, deleted_at) FROM stdin;
-9affac67-25a1-4f92-93ab-a55b136a0c32	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 12:50:02.777049+00	\N
+4805aa33-029b-447a-8efa-93a74c268036	00000000-0000-0000-0000-000000000000	authenticated	first@example.com	\N	t	2026-11-21 13:04:37.120613+00	\N
 \.
 
 
@@ -95,7 +95,7 @@ COPY auth.hooks (event, function, created_by, created_at) FROM stdin;
 --
 
 COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_sign_in_at, created_at, updated_at) FROM stdin;
-24bade89-a6e4-4ced-88d3-128e700b1a13	9affac67-25a1-4f92-93ab-a55b136a0c32	email	9affac67-25a1-4f92-93ab-a55b136a0c32	{"sub": "9affac67-25a1-4f92-93ab-a55b136a0c32", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 12:50:02.792741+00	2026-11-21 12:50:02.767538+00	2026-11-21 12:50:02.792832+00
+1459aee8-3cb3-4074-9748-da7e3e051f7c	4805aa33-029b-447a-8efa-93a74c268036	email	4805aa33-029b-447a-8efa-93a74c268036	{"sub": "4805aa33-029b-447a-8efa-93a74c268036", "email": "first@example.com", "email_verified": false, "phone_verified": false}	2026-11-21 13:04:37.124898+00	2026-11-21 13:04:37.120132+00	2026-11-21 13:04:37.125007+00
 \.
 
 
@@ -104,7 +104,7 @@ COPY auth.identities (id, user_id, provider, provider_id, identity_data, last_si
 --
 
 COPY auth.key_check (key_id, check_value) FROM stdin;
-1	\\xa2f4db81ecfa3c3ad18604807ab6f5f4
+1	\\x1f54f50c02adf4a265a99479999a2365
 \.
 
 
@@ -121,7 +121,7 @@ COPY auth.one_time_tokens (id, user_id, purpose, relates_to, link_hash, code_has
 --
 
 COPY auth.password_state (user_id, changed_at, must_change) FROM stdin;
-9affac67-25a1-4f92-93ab-a55b136a0c32	2026-11-21 12:50:02.767379+00	f
+4805aa33-029b-447a-8efa-93a74c268036	2026-11-21 13:04:37.11983+00	f
 \.
 
 
@@ -146,7 +146,7 @@ COPY auth.revocations (scope, subject, not_before, reason, created_at) FROM stdi
 --
 
 COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, not_after, refreshed_at, user_agent, ip, tag, refresh_token_counter, org_id, restricted) FROM stdin;
-01a1fe28-17a8-77c5-9e41-55b003db002f	9affac67-25a1-4f92-93ab-a55b136a0c32	2026-11-21 12:50:02.793862+00	2026-11-21 12:50:02.793862+00	\N	aal1	[{"method": "password", "timestamp": 1795265402}]	2026-12-21 12:50:02.793862+00	2026-11-21 12:50:02.793862+00	\N	\N	\N	0	\N	\N
+01a1fe35-6f05-788b-86e3-79ed9f185533	4805aa33-029b-447a-8efa-93a74c268036	2026-11-21 13:04:37.126459+00	2026-11-21 13:04:37.126459+00	\N	aal1	[{"method": "password", "timestamp": 1795266277}]	2026-12-21 13:04:37.126459+00	2026-11-21 13:04:37.12646+00	\N	\N	\N	0	\N	\N
 \.
 
 
@@ -155,7 +155,7 @@ COPY auth.sessions (id, user_id, created_at, updated_at, factor_id, aal, amr, no
 --
 
 COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at, retired_at) FROM stdin;
-2-Z8lKNA9Z-i4UjhyeV76ew-ZBeral8aI6gI8hKyH58	ES256	current	{"x": "tidxgegmr4hugx1pKlBchlu2bRSaNsN8oEcYOfd3-9A", "y": "Q1u_7OjK-b-48M9DBxfAo5vk1RvNaqPA2CrvfZuMHEc", "alg": "ES256", "crv": "P-256", "kid": "2-Z8lKNA9Z-i4UjhyeV76ew-ZBeral8aI6gI8hKyH58", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x01000000012036626ccbbca21971b4036a12fb9159e1fa74573bd5fc35eba077d79c4a21cdece6522baf055d1db1c574623ad3b6eb370ecb9ae84dad2ba71233b72cc89aa5eb1e5f635e8d6554a62f3e3d00aca9e2c107f74c503c2e679388ca8e44c3bf3ae061bf3f872c7b0118993c8269178ed0b5005557bd2058d3c561ac05995e7d49179dab663f79d851a08b19f69005fedd7c509a6ab798ea02218711aae440c89a04cd04334a36	2026-11-21 12:50:02.795194+00	\N
+g9RYv7tmCBl8M7EBatQ0BUW0PKKQp8hYYbVO-Jkre2c	ES256	current	{"x": "OHpcCYrB7HJnXYLHrOH9xnABsZhMQEfDsyXmDOGvGAM", "y": "QAeBpQ1blgfdz0HuxTYoOfVb_HNfvQ02S8nfVVSVdco", "alg": "ES256", "crv": "P-256", "kid": "g9RYv7tmCBl8M7EBatQ0BUW0PKKQp8hYYbVO-Jkre2c", "kty": "EC", "use": "sig", "key_ops": ["verify"]}	\\x0100000001ebc74419259af9a41ce2f6f0c631c8d38a1c248676b68a40ca7fdc6de2cf5e2584cd6a49b4ac73f945f3bc86f17fb328d47974db1aac8ef720aa8d1f607d32dd5394a08be53f9da11d340aa90c6215d39cd586ead081cd27b2fa09a3313d59f48e53ccf4e8451fbd79fba508b58c389fc475097b8bfb183c9c6dba99f3b7ce0c86fc7a64b35e47a31c0dfcff7cdf299b9fd5848f877f8ca5b84ef2dee499b638ecf91787ff07	2026-11-21 13:04:37.128253+00	\N
 \.
 
 
@@ -164,7 +164,7 @@ COPY auth.signing_keys (kid, alg, status, public_jwk, private_sealed, created_at
 --
 
 COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_password, email_confirmed_at, phone_confirmed_at, invited_at, last_sign_in_at, raw_app_meta_data, raw_user_meta_data, is_anonymous, is_sso_user, banned_until, created_at, updated_at, deleted_at) FROM stdin;
-9affac67-25a1-4f92-93ab-a55b136a0c32	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$zv69NXaFv9CANjz4L2nj8Q$u26ShtmmDkV9QIxHco044YjK/TIbU4bNRstOu8o7tVw	\N	\N	\N	2026-11-21 12:50:02.782987+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 12:50:02.766928+00	2026-11-21 12:50:02.792677+00	\N
+4805aa33-029b-447a-8efa-93a74c268036	00000000-0000-0000-0000-000000000000	authenticated	authenticated	first@example.com	\N	\N	$argon2id$v=19$m=19456,t=2,p=1$qkeEfyI24bol/8csBsUTmQ$cg8T2wx8d0OrSEmVJ0pNxPtgRv2J7CNwG3SdChALIg4	\N	\N	\N	2026-11-21 13:04:37.123386+00	{"provider": "email", "providers": ["email"]}	{"name": "First"}	f	f	\N	2026-11-21 13:04:37.114988+00	2026-11-21 13:04:37.124847+00	\N
 \.
 
 
@@ -173,7 +173,7 @@ COPY auth.users (id, instance_id, aud, role, email, username, phone, encrypted_p
 --
 
 COPY public.notes (owner_id, body) FROM stdin;
-9affac67-25a1-4f92-93ab-a55b136a0c32	from 0.1
+4805aa33-029b-447a-8efa-93a74c268036	from 0.1
 \.
 
 
@@ -202,5 +202,5 @@ CREATE POLICY own ON public.notes USING ((owner_id = auth.uid()));
 -- PostgreSQL database dump complete
 --
 
-\unrestrict WPsirGOq2qVbWaulrroahUlcFbYOenQj9Mfwh0SCWx2VhfJAu3AaKPaGyIHV81g
+\unrestrict 2Cw2GcyDvWuzMCB2W0zRFstZXwQpkV4pqGZCdDdcNbbLrr5IbTkIWndBkGQ8jps
 
