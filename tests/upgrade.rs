@@ -150,3 +150,11 @@ fn a_login_is_allowed_again_with_the_upgrade() {
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
     assert!(dump.contains("GRANT ALL ON FUNCTION auth.sign_in") && dump.contains("TO app"), "{dump}");
 }
+
+/// XM2: the newest upgrade script ends as an install does: owners and privileges from scratch.
+#[test]
+fn an_upgrade_ends_like_an_install() {
+    let upgrade = include_str!("../sql/auth--0.1--0.2.sql");
+    let finalize = include_str!("../src/schema/finalize.sql");
+    assert!(upgrade.ends_with(finalize), "src/schema/finalize.sql is the end of the newest upgrade script");
+}

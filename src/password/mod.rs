@@ -68,7 +68,6 @@ fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -
         return Err(Error::InvalidCredentials.into());
     }
     let user_id = account.as_ref().map(|account| account.id).ok_or(Error::InvalidCredentials)?;
-    door::must_be_welcome(user_id)?;
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
         replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
     }

@@ -44,7 +44,6 @@ pub enum Error {
     // 42501
     HookOfSuperuser(String),
     DropRefused,
-    SuperuserOnly,
     // 02000
     UserNotFound,
     // 40001
@@ -207,9 +206,6 @@ impl Error {
                 "dropping extension auth would delete every user".into(),
                 Some("if that is meant, a superuser sets auth.allow_drop = on first".into()),
             ),
-            Error::SuperuserOnly => {
-                (S::ERRCODE_INSUFFICIENT_PRIVILEGE, "validation_failed", "this is for superusers".into(), None)
-            }
             Error::UserNotFound => (S::ERRCODE_NO_DATA, "user_not_found", "no such user".into(), None),
             Error::Conflict => (
                 S::ERRCODE_T_R_SERIALIZATION_FAILURE,

@@ -17,6 +17,8 @@ pub struct Relation {
     index: &'static CStr,
     columns: &'static [&'static CStr],
     located: Cell<Option<&'static Located>>,
+    /// Something about the table changed since it was located; most often nothing that matters here.
+    is_stale: Cell<bool>,
     /// Whether a change of its rows makes what backends keep of it stale (`config`, `hooks`, `signing_keys`).
     cached_by_backends: bool,
 }
@@ -24,6 +26,7 @@ pub struct Relation {
 // SAFETY: a backend has one thread.
 unsafe impl Sync for Relation {}
 
+#[derive(PartialEq)]
 struct Located {
     table: Oid,
     index: Oid,
@@ -102,11 +105,25 @@ impl Tuple<'_> {
 
 impl Relation {
     pub const fn new(name: &'static CStr, index: &'static CStr, columns: &'static [&'static CStr]) -> Relation {
-        Relation { name, index, columns, located: Cell::new(None), cached_by_backends: false }
+        Relation {
+            name,
+            index,
+            columns,
+            located: Cell::new(None),
+            is_stale: Cell::new(false),
+            cached_by_backends: false,
+        }
     }
 
     pub const fn cached(name: &'static CStr, index: &'static CStr, columns: &'static [&'static CStr]) -> Relation {
-        Relation { name, index, columns, located: Cell::new(None), cached_by_backends: true }
+        Relation {
+            name,
+            index,
+            columns,
+            located: Cell::new(None),
+            is_stale: Cell::new(false),
+            cached_by_backends: true,
+        }
     }
 
     /// Looks at each row whose column `columns[0]` equals this uuid, until `look` answers something.
@@ -188,12 +205,24 @@ impl Relation {
     }
 
     fn locate(&'static self) -> Result<&'static Located> {
-        if let Some(located) = self.located.get() {
+        if let Some(located) = self.located.get().filter(|_| !self.is_stale.get()) {
             return Ok(located);
         }
         listen(self);
+        self.is_stale.set(false);
+        let located = self.look_up().inspect_err(|_| self.located.set(None))?;
+        if let Some(same) = self.located.get().filter(|known| **known == located) {
+            return Ok(same);
+        }
+        // Leaked on purpose: a scan may be under way when it is replaced, and only a new table or index replaces it.
+        let located: &'static Located = Box::leak(Box::new(located));
+        self.located.set(Some(located));
+        Ok(located)
+    }
+
+    fn look_up(&'static self) -> Result<Located> {
         // SAFETY: look-ups in the catalog caches by C strings.
-        let located = unsafe {
+        unsafe {
             let schema = pg_sys::get_namespace_oid(c"auth".as_ptr(), true);
             if schema == Oid::INVALID {
                 return Err(Error::NotInstalled);
@@ -208,12 +237,8 @@ impl Relation {
             if columns.iter().any(|&number| number <= 0) {
                 return Err(Error::NotInstalled);
             }
-            Located { table, index, columns }
-        };
-        // Leaked on purpose: a scan may be under way when DDL makes it stale, and that happens a handful of times at most.
-        let located: &'static Located = Box::leak(Box::new(located));
-        self.located.set(Some(located));
-        Ok(located)
+            Ok(Located { table, index, columns })
+        }
     }
 }
 
@@ -241,7 +266,7 @@ unsafe extern "C-unwind" fn on_invalidation(_argument: Datum, relation: Oid) {
     for known in REGISTRY.relations.iter().filter_map(Cell::get) {
         let concerns = relation == Oid::INVALID || known.located.get().is_some_and(|located| located.table == relation);
         if concerns {
-            known.located.set(None);
+            known.is_stale.set(true);
             if known.cached_by_backends {
                 GENERATION.0.set(GENERATION.0.get() + 1);
             }

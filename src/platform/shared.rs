@@ -59,7 +59,6 @@ where
             let place = pg_sys::ShmemInitStruct(self.name.as_ptr(), self.size(), &mut found).cast::<T>();
             self.place.store(place, Ordering::Relaxed);
             if !found {
-                std::ptr::write_bytes(place.cast::<u8>(), 0, self.size());
                 (*place).start();
             }
         }
