@@ -290,6 +290,10 @@ fn a_restricted_session_is_nobody() {
     let mut app = database.app();
     assert_eq!(acting(&mut app, &alice.access_token, |tx| seen(tx).unwrap().len()), 3, "the policy shows all to her");
     as_superuser(&database, "update auth.sessions set restricted = 'mfa' where user_id = $1", &alice);
+    let mut transaction = app.transaction().unwrap();
+    let late = transaction.execute("select auth.authenticate($1)", &[&alice.access_token]);
+    assert_refused(late, "28000", "session_expired", "a token from before the restriction");
+    transaction.rollback().unwrap();
     let answer = json(&mut app, "select auth.refresh($1)", &[&alice.refresh_token]);
     let token = answer["access_token"].as_str().unwrap();
     assert_eq!((&claims(token)["role"], &claims(token)["token_type"]), (&json!("anon"), &json!("restricted")));
