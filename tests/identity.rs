@@ -83,6 +83,21 @@ fn identity_is_the_transactions() {
     }
 }
 
+/// N06: an id that was handed out stays what it was, although the identity changes inside the same row.
+#[test]
+fn an_answer_outlives_a_change_of_identity() {
+    let database = Cluster::shared().database();
+    let (alice, bob) = alice_and_bob(&database);
+    let mut app = database.app();
+    let mut transaction = app.transaction().unwrap();
+    transaction.execute("select auth.authenticate($1)", &[&alice.access_token]).unwrap();
+    let row = transaction
+        .query_one("select auth.uid(), auth.authenticate($1) ->> 'sub', auth.uid()", &[&bob.access_token])
+        .unwrap();
+    let (before, between, after): (Uuid, String, Uuid) = (row.get(0), row.get(1), row.get(2));
+    assert_eq!((before, between, after), (alice.user_id, bob.user_id.to_string(), bob.user_id));
+}
+
 /// N06: outside a transaction block nothing would last, so it is refused instead of silently forgotten.
 #[test]
 fn authenticate_needs_a_transaction() {

@@ -151,6 +151,61 @@ fn a_login_is_allowed_again_with_the_upgrade() {
     assert!(dump.contains("GRANT ALL ON FUNCTION auth.sign_in") && dump.contains("TO app"), "{dump}");
 }
 
+/// N04, N39: pg_upgrade, which makes the members of an extension one by one, is let through by the guard, and loads the library
+/// only to look at it. Accounts and sessions go on.
+#[test]
+fn pg_upgrade_keeps_everything() {
+    let keyring = "1 AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+    let old = Cluster::builder().root_key(keyring).no_extension().start();
+    let database = old.empty_database();
+    let mut superuser = database.superuser();
+    superuser
+        .batch_execute(
+            "create extension auth;
+            create table notes (owner_id uuid not null default auth.uid() references auth.users (id), body text);
+            alter table notes enable row level security;
+            create policy own on notes using (owner_id = auth.uid())",
+        )
+        .unwrap();
+    let person = sign_up(&mut superuser, "first@example.com", "correct horse battery");
+    superuser.execute("insert into notes values ($1, 'kept')", &[&person.user_id]).unwrap();
+    let name = database.name().to_owned();
+    drop(superuser);
+    // The database goes with the old cluster; here it must not be dropped from it.
+    std::mem::forget(database);
+
+    let new = Cluster::builder().root_key(keyring).no_extension().start();
+    old.stop_fast();
+    new.stop_fast();
+    let programs = auth_harness::bin_directory();
+    let output = new
+        .server_command("pg_upgrade")
+        .arg("-b")
+        .arg(&programs)
+        .arg("-B")
+        .arg(&programs)
+        .arg("-d")
+        .arg(old.data_dir())
+        .arg("-D")
+        .arg(new.data_dir())
+        .args(["-U", "postgres", "-s"])
+        .arg(new.socket_dir())
+        .args(["-p", &old.port().to_string(), "-P", &new.port().to_string()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    new.start_again();
+
+    let mut superuser = new.connect(&name, "postgres");
+    sign_in(&mut superuser, "first@example.com", "correct horse battery");
+    json(&mut superuser, "select auth.refresh($1)", &[&person.refresh_token]);
+    let body: String =
+        superuser.query_one("select body from notes join auth.users on id = owner_id", &[]).unwrap().get(0);
+    assert_eq!(body, "kept");
+    let guarded = refused(superuser.execute("alter table auth.users add column x int", &[]));
+    assert_eq!(guarded.sqlstate, "42501");
+}
+
 /// XM2: the newest upgrade script ends as an install does: owners and privileges from scratch.
 #[test]
 fn an_upgrade_ends_like_an_install() {

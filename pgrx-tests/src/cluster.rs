@@ -170,6 +170,11 @@ impl Cluster {
         command
     }
 
+    /// A program that works on the files of a stopped cluster, as the server's user (pg_upgrade, pg_resetwal …).
+    pub fn server_command(&self, program: &str) -> Command {
+        as_server(bin_directory().join(program), self.socket_dir())
+    }
+
     /// The postmaster's process, if it runs.
     pub fn postmaster(&self) -> Option<u32> {
         self.0.postmaster().as_ref().map(Child::id)
