@@ -223,7 +223,8 @@ fn every_way_to_restore_keeps_everything() {
 }
 
 /// N04: a parallel restore fills tables in no order: a foreign key between two of ours, which CREATE EXTENSION brings before
-/// the data, would refuse the sessions of users that are still to come.
+/// the data, would refuse the sessions of users that are still to come. An app's own foreign key to auth.users would meet the
+/// same, because the archive does not say that it needs the data of an extension's table: so the sections come one by one.
 #[test]
 fn a_parallel_restore_keeps_everything() {
     let old = Cluster::builder().root_key(KEYRING).start();
@@ -233,8 +234,10 @@ fn a_parallel_restore_keeps_everything() {
     // The order is a matter of sizes and of luck.
     for _ in 0..3 {
         let target = new.empty_database();
-        restore(&target, &directory, &["-j", "4"]);
-        works_as_before(&target, &before, "pg_restore -j4");
+        for section in ["--section=pre-data", "--section=data", "--section=post-data"] {
+            restore(&target, &directory, &[section, "-j", "4"]);
+        }
+        works_as_before(&target, &before, "pg_restore -j4, section by section");
     }
     let target = new.empty_database();
     restore(&target, &directory, &["--schema-only", "-j", "4"]);
