@@ -189,6 +189,7 @@ fn every_refusal_costs_one_hash() {
         ("XC11 a malformed stored hash", "malformed@example.org", PASSWORD, 1),
         ("XC11 a stored hash that is too costly", "costly@example.org", PASSWORD, 1),
         ("XC11 an imported hash", "bcrypt@example.org", PASSWORD, 1),
+        ("XC11 an imported hash, longer than it takes", "bcrypt@example.org", &longest, 1),
         ("XC11 a hash of other parameters", "old@example.org", PASSWORD, 1),
         ("XC11 banned, wrong", "banned@example.org", "a wrong password", 1),
         ("XC11 banned, right", "banned@example.org", PASSWORD, 1),

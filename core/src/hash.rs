@@ -74,6 +74,9 @@ pub enum HashError {
     Malformed,
     /// More than we are willing to spend on one password.
     TooCostly,
+    /// A password that the scheme of the stored hash cannot have taken: over the hard cap, or for bcrypt over 72 bytes or with a
+    /// NUL.
+    CannotMatch,
 }
 
 impl fmt::Display for HashError {
@@ -82,6 +85,7 @@ impl fmt::Display for HashError {
             HashError::OutOfMemory => "not enough memory to hash a password",
             HashError::Malformed => "malformed password hash or cost",
             HashError::TooCostly => "the cost of the password hash is above the limit",
+            HashError::CannotMatch => "no hash of this kind belongs to such a password",
         })
     }
 }
@@ -105,15 +109,15 @@ pub fn hash_password(password: &[u8], cost: Cost, salt: &[u8; 16]) -> Result<Str
 /// Tells whether a password is the one behind a stored string: Argon2id, Argon2i or Argon2d as PHC string, or bcrypt
 /// (`$2a$`, `$2b$`, `$2y$`).
 ///
-/// A password above `password::HARD_CAP_BYTES` never matches. bcrypt would look at the first 72 bytes only and stop at a NUL: such
-/// passwords never match either.
+/// bcrypt would look at the first 72 bytes only and stop at a NUL: such passwords never match.
 ///
 /// # Errors
-/// `Malformed` and `TooCostly` before any work; `OutOfMemory`.
+/// `Malformed`, `TooCostly` and `CannotMatch` before any work, so that a caller can spend the same on each refusal;
+/// `OutOfMemory`.
 pub fn verify_password(password: &[u8], stored: &str) -> Result<bool, HashError> {
     let stored = Stored::parse(stored)?;
     if password.len() > HARD_CAP_BYTES {
-        return Ok(false);
+        return Err(HashError::CannotMatch);
     }
     match stored {
         Stored::Argon2 { algorithm, version, cost, salt, digest } => {
@@ -123,7 +127,7 @@ pub fn verify_password(password: &[u8], stored: &str) -> Result<bool, HashError>
         }
         Stored::Bcrypt { cost, salt, digest } => {
             if password.len() > BCRYPT_PASSWORD_BYTES || password.contains(&0) {
-                return Ok(false);
+                return Err(HashError::CannotMatch);
             }
             // bcrypt hashes the terminating NUL as well, unless the password fills all 72 bytes.
             let mut terminated = Zeroizing::new([0; BCRYPT_PASSWORD_BYTES]);
@@ -212,7 +216,7 @@ mod tests {
     fn what_others_made_is_verified() {
         for (password, stored) in MADE_ELSEWHERE {
             assert_eq!(verify_password(password, stored), Ok(true), "{stored}");
-            assert_eq!(verify_password(&[password, &b"x"[..]].concat(), stored), Ok(false), "{stored}");
+            assert_ne!(verify_password(&[password, &b"x"[..]].concat(), stored), Ok(true), "{stored}");
             assert_eq!(verify_password(b"wrong", stored), Ok(false), "{stored}");
             assert_eq!(check_stored(stored), Ok(()));
             assert!(is_known_scheme(stored));
@@ -245,20 +249,20 @@ mod tests {
         for length in [73, 200, 1024] {
             let mut longer = password.to_vec();
             longer.resize(length, b'b');
-            assert_eq!(verify_password(&longer, stored), Ok(false), "{length} bytes");
+            assert_eq!(verify_password(&longer, stored), Err(HashError::CannotMatch), "{length} bytes");
         }
-        assert_eq!(verify_password(b"correct horse\0", MADE_ELSEWHERE[11].1), Ok(false));
-        assert_eq!(verify_password(b"\0", MADE_ELSEWHERE[13].1), Ok(false));
-        assert_eq!(verify_password(b"correct horse\0correct horse", MADE_ELSEWHERE[11].1), Ok(false));
+        for (password, place) in [(&b"correct horse\0"[..], 11), (b"\0", 13), (b"correct horse\0correct horse", 11)] {
+            assert_eq!(verify_password(password, MADE_ELSEWHERE[place].1), Err(HashError::CannotMatch));
+        }
     }
 
     /// XB3: `password::normalise` cuts such input, so it must never match.
     #[test]
     fn nothing_above_the_hard_cap_matches() {
-        for (length, expected) in [(HARD_CAP_BYTES, true), (HARD_CAP_BYTES + 1, false)] {
+        for (length, expected) in [(HARD_CAP_BYTES, Ok(true)), (HARD_CAP_BYTES + 1, Err(HashError::CannotMatch))] {
             let password = vec![b'a'; length];
             let stored = hash_password(&password, CHEAP, SALT).expect("a hash");
-            assert_eq!(verify_password(&password, &stored), Ok(expected), "{length} bytes");
+            assert_eq!(verify_password(&password, &stored), expected, "{length} bytes");
         }
     }
 

@@ -8,24 +8,23 @@ use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::shared::COUNTERS;
 
-const BCRYPT_MOST_BYTES: usize = 72;
-
 /// A new hash of a password.
 pub fn hash(password: &str, cost: Cost) -> Result<String> {
     let salt = backend::random()?;
-    counted(|| hash::hash_password(password.as_bytes(), cost, &salt))
+    counted(|| hash::hash_password(password.as_bytes(), cost, &salt))?.map_err(failed)
 }
 
-/// Whether the password is the stored one. Without one, and with one that cannot be verified, it costs one hash with the
-/// current parameters and is wrong.
+/// Whether the password is the stored one. Without one, and with one that is refused without the work of a hash, it costs
+/// one hash with the current parameters and is wrong.
 pub fn verify(password: &str, stored: Option<&str>, cost: Cost) -> Result<bool> {
-    // bcrypt takes 72 bytes: a longer password is never right, and is refused without the work.
-    let is_verifiable = |stored: &&str| {
-        hash::check_stored(stored).is_ok() && !(stored.starts_with("$2") && password.len() > BCRYPT_MOST_BYTES)
-    };
-    match stored.filter(is_verifiable) {
-        Some(stored) => counted(|| hash::verify_password(password.as_bytes(), stored)),
-        None => counted(|| hash::hash_password(password.as_bytes(), cost, &[0; 16])).map(|_| false),
+    let verified = stored.map(|stored| counted(|| hash::verify_password(password.as_bytes(), stored))).transpose()?;
+    match verified {
+        Some(Ok(is_right)) => Ok(is_right),
+        Some(Err(HashError::OutOfMemory)) => Err(failed(HashError::OutOfMemory)),
+        Some(Err(HashError::Malformed | HashError::TooCostly | HashError::CannotMatch)) | None => {
+            counted(|| hash::hash_password(password.as_bytes(), cost, &[0; 16]))?.map_err(failed)?;
+            Ok(false)
+        }
     }
 }
 
@@ -35,9 +34,15 @@ pub fn count() -> Result<u64> {
 }
 
 /// The only place where a password is hashed: what is counted was run.
-fn counted<T>(run: impl FnOnce() -> std::result::Result<T, HashError>) -> Result<T> {
+fn counted<T>(run: impl FnOnce() -> std::result::Result<T, HashError>) -> Result<std::result::Result<T, HashError>> {
     let counters = COUNTERS.require()?;
     let result = run();
-    counters.hashes.fetch_add(1, Ordering::Relaxed);
-    result.map_err(|error| Error::Internal(format!("the password cannot be hashed: {error}")))
+    if result.is_ok() {
+        counters.hashes.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(result)
+}
+
+fn failed(error: HashError) -> Error {
+    Error::Internal(format!("the password cannot be hashed: {error}"))
 }
