@@ -18,6 +18,8 @@ mod hooks;
 mod users;
 mod tokens;
 mod events;
+mod audit;
+mod guard;
 mod sessions;
 mod identity;
 
@@ -30,12 +32,14 @@ mod refresh;
 
 // self service and tests
 mod account;
+mod cleanup;
 mod testing;
 
 // last: writes what all of them leave behind
 mod worker;
 
-static SHARED: [&dyn platform::shared::AnyArea; 3] = [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS];
+static SHARED: [&dyn platform::shared::AnyArea; 5] =
+    [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]
@@ -54,5 +58,6 @@ pub extern "C-unwind" fn _PG_init() {
     platform::silence::install();
     schema::install_drop_guard();
     platform::shared::install(&SHARED);
+    worker::follow_databases();
     worker::register_launcher();
 }

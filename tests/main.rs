@@ -4,13 +4,13 @@
 mod account;
 mod carriers;
 mod config;
+mod ddl;
 mod docs;
 mod dump;
 mod email;
 mod forged;
 mod fuzz;
 mod golden;
-mod guard;
 mod harness;
 mod hooks;
 mod hostile;

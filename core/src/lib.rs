@@ -4,6 +4,7 @@
 //! in as arguments. Every function that reads foreign bytes answers with an error, never with a panic, and bounds its
 //! work before it starts. The byte formats are frozen; `docs/formats.md` describes them and golden tests hold them.
 
+pub mod audit;
 pub mod base64url;
 mod crypto;
 pub mod email;

@@ -5,8 +5,9 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::audit::{self, Entry};
 use crate::identity::{self, Identity};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
@@ -36,7 +37,9 @@ fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
+    let keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, changes)?;
+    audit::record(&Entry::done("user_updated", user_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }
 
@@ -61,25 +64,28 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
-    let which = match given(scope, "scope")? {
+    let scope = given(scope, "scope")?;
+    let which = match scope {
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,
         _ => return Err(Error::invalid("unknown scope", "scopes are: local, others, global").into()),
     };
-    sessions::end(user_id, which)?;
-    Ok(())
+    let ended = sessions::end(user_id, which)?;
+    let data = json!({"scope": scope, "sessions": ended});
+    Ok(audit::record(&Entry::done("logout", user_id).in_session(session_id).with(data))?)
 }
 
 #[pg_extern(sql = false)]
 fn revoke_session(session_id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let (user_id, _) = user_and_session(&*identity::require_user()?)?;
-    match sessions::end(user_id, Which::This(from_pg(given(session_id, "session_id")?)))? {
-        0 => Err(Error::SessionNotFound.into()),
-        _ => Ok(()),
+    let (user_id, own) = user_and_session(&*identity::require_user()?)?;
+    let meant = from_pg(given(session_id, "session_id")?);
+    if sessions::end(user_id, Which::This(meant))? == 0 {
+        return Err(Error::SessionNotFound.into());
     }
+    Ok(audit::record(&Entry::done("session_revoked", user_id).in_session(own).with(json!({"session_id": meant})))?)
 }
 
 #[pg_extern(sql = false)]
@@ -88,5 +94,8 @@ fn revoke_sessions(except_current: Option<bool>, options: JsonArgument) -> Answe
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let which = if given(except_current, "except_current")? { Which::AllBut(session_id) } else { Which::All };
-    Ok(sessions::end(user_id, which)? as i32)
+    let ended = sessions::end(user_id, which)?;
+    let data = json!({"sessions": ended});
+    audit::record(&Entry::done("sessions_revoked", user_id).in_session(session_id).with(data))?;
+    Ok(ended as i32)
 }

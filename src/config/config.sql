@@ -21,7 +21,14 @@ create table auth.config (
     claims_user_metadata boolean,
     -- Names of settings that are switched off on purpose: null in a column above means the default instead.
     no_limit text[] not null default '{}',
-    updated_at timestamptz not null default pg_catalog.clock_timestamp()
+    updated_at timestamptz not null default pg_catalog.clock_timestamp(),
+    rate_limit_enabled boolean,
+    rate_limit_login text,
+    rate_limit_signup text,
+    rate_limit_network text,
+    rate_limit_database text,
+    lockout_attempts integer,
+    lockout_duration interval
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -46,6 +53,13 @@ comment on column auth.config.argon2_parallelism is 'Argon2id lanes p for new ha
 comment on column auth.config.claims_user_metadata is 'Whether access tokens carry user_metadata; default true.';
 comment on column auth.config.no_limit is 'Settings that are explicitly without a limit (null given to auth.configure).';
 comment on column auth.config.updated_at is 'When a setting last changed.';
+comment on column auth.config.rate_limit_enabled is 'Whether attempts are counted and limited at all, locks included; default true.';
+comment on column auth.config.rate_limit_login is 'Sign-ins of one account from one network, failed ones count: how many / in how many seconds; default 5/900.';
+comment on column auth.config.rate_limit_signup is 'New accounts from one network: how many / in how many seconds; default 3/3600.';
+comment on column auth.config.rate_limit_network is 'Failures from one network before it is blocked for a while: how many / in how many seconds; default 100/900.';
+comment on column auth.config.rate_limit_database is 'Failures of all callers whose address is not known: how many / in how many seconds; default 100/60.';
+comment on column auth.config.lockout_attempts is 'Failures in a row after which an account is locked; default 5.';
+comment on column auth.config.lockout_duration is 'How long the first lock lasts, and how long failures are remembered; default 30 minutes. A repetition within a day lasts longer.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),

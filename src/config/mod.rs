@@ -22,7 +22,7 @@ use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
-extension_sql_file!("config.sql", name = "config", requires = ["guard"]);
+extension_sql_file!("config.sql", name = "config", requires = ["ddl"]);
 
 /// The settings in force. Durations are in seconds; `None` is no limit.
 pub struct Config {
@@ -39,6 +39,29 @@ pub struct Config {
     pub password_policy: Policy,
     pub hash_cost: Cost,
     pub claims_user_metadata: bool,
+    pub limits: Limits,
+}
+
+/// At most `most` within `per` microseconds of the first, or of the last where each extends the time.
+#[derive(Clone, Copy)]
+pub struct Limit {
+    pub most: u32,
+    pub per: i64,
+    pub extends: bool,
+}
+
+/// What the guard counts.
+pub struct Limits {
+    pub are_enabled: bool,
+    /// Of one account from one network.
+    pub login: Limit,
+    /// New accounts from one network.
+    pub signup: Limit,
+    /// Failures from one network, and those of callers without an address.
+    pub network: Option<Limit>,
+    pub database: Option<Limit>,
+    /// Failures for one account, and how long, in microseconds, it is locked then.
+    pub lockout: Option<(Limit, i64)>,
 }
 
 static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[]);
@@ -71,7 +94,8 @@ fn stored() -> Result<Map<String, Value>> {
             'access_token_ttl', extract(epoch from c.access_token_ttl)::bigint,
             'refresh_token_ttl', extract(epoch from c.refresh_token_ttl)::bigint,
             'session_timebox', extract(epoch from c.session_timebox)::bigint,
-            'refresh_reuse_interval', extract(epoch from c.refresh_reuse_interval)::bigint)
+            'refresh_reuse_interval', extract(epoch from c.refresh_reuse_interval)::bigint,
+            'lockout_duration', extract(epoch from c.lockout_duration)::bigint)
         from auth.config as c",
         &[],
     );
@@ -107,7 +131,24 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
     };
     let switch = |name: &str| settings.get(name).and_then(Value::as_bool).ok_or_else(|| bad(name));
     let small = |name: &str| number(name).and_then(|value| u32::try_from(value).map_err(|_| bad(name)));
+    let rate = |name: &str| match settings.get(name) {
+        Some(Value::Null) => Ok(None),
+        _ => settings::rate(&text(name)?)
+            .map(|(most, seconds)| Some(Limit { most, per: seconds * 1_000_000, extends: false }))
+            .ok_or_else(|| bad(name)),
+    };
+    let required_rate = |name: &str| rate(name).and_then(|limit| limit.ok_or_else(|| bad(name)));
+    let lockout_duration = number("lockout_duration")? * 1_000_000;
     Ok(Config {
+        limits: Limits {
+            are_enabled: switch("rate_limit_enabled")?,
+            login: required_rate("rate_limit_login")?,
+            signup: required_rate("rate_limit_signup")?,
+            network: rate("rate_limit_network")?,
+            database: rate("rate_limit_database")?,
+            lockout: limit("lockout_attempts")?
+                .map(|most| (Limit { most: most as u32, per: lockout_duration, extends: true }, lockout_duration)),
+        },
         jwt_issuer: match settings.get("jwt_issuer") {
             Some(Value::String(issuer)) => issuer.clone(),
             _ => text("site_url")?,

@@ -19,6 +19,8 @@ enum Kind {
         least: i64,
         most: i64,
     },
+    /// So many in so many seconds, as text such as 5/900.
+    Rate,
 }
 
 pub struct Setting {
@@ -62,6 +64,13 @@ pub const ALL: &[Setting] = &[
     setting("argon2_iterations", Kind::Count { least: 1, most: 16 }, false, ["2", "1", "2"]),
     setting("argon2_parallelism", Kind::Count { least: 1, most: 4 }, false, ["1", "1", "1"]),
     setting("claims_user_metadata", Kind::Switch, false, ["true", "true", "true"]),
+    setting("rate_limit_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting("rate_limit_login", Kind::Rate, false, [r#""5/900""#, r#""5/900""#, r#""5/900""#]),
+    setting("rate_limit_signup", Kind::Rate, false, [r#""3/3600""#, r#""3/3600""#, r#""3/3600""#]),
+    setting("rate_limit_network", Kind::Rate, true, [r#""100/900""#, r#""100/900""#, r#""100/900""#]),
+    setting("rate_limit_database", Kind::Rate, true, [r#""100/60""#, r#""100/60""#, r#""100/60""#]),
+    setting("lockout_attempts", Kind::Count { least: 1, most: 100 }, true, ["5", "3", "5"]),
+    setting("lockout_duration", Kind::Duration { least: 1, most: 31 * DAY }, false, ["1800", "1800", "1800"]),
 ];
 
 /// A profile leaves this setting as it is: it says where the app lives, not how strict it is.
@@ -125,6 +134,15 @@ impl Setting {
                     None => Err(self.wrong()),
                 }
             }
+            (Kind::Rate, Value::String(text)) => {
+                let (most, duration) = text.split_once('/').ok_or_else(|| self.wrong())?;
+                let seconds = match duration.trim().parse::<i64>() {
+                    Ok(seconds) => Some(seconds),
+                    Err(_) => seconds(&json!(duration.trim()))?,
+                };
+                let normal = format!("{}/{}", most.trim(), seconds.ok_or_else(|| self.wrong())?);
+                rate(&normal).map(|_| json!(normal)).ok_or_else(|| self.wrong())
+            }
             _ => Err(self.wrong()),
         }
     }
@@ -135,12 +153,20 @@ impl Setting {
             Kind::Choice(choices) => format!("one of: {}", choices.join(", ")),
             Kind::Switch => "true or false".to_string(),
             Kind::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Kind::Rate => "so many in so long, such as 5/900 (seconds) or 5/15 minutes".to_string(),
             Kind::Duration { least, most } => {
                 format!("a duration from {least} to {most} seconds, as a whole number or as interval text")
             }
         };
         Error::invalid(format!("{} has a wrong value", self.name), format!("{} is {expected}", self.name))
     }
+}
+
+/// A rate as it is stored: how many, and in how many seconds.
+pub fn rate(text: &str) -> Option<(u32, i64)> {
+    let (most, seconds) = text.split_once('/')?;
+    let (most, seconds) = (most.parse().ok()?, seconds.parse().ok()?);
+    ((1..=1_000_000).contains(&most) && (1..=31 * DAY).contains(&seconds)).then_some((most, seconds))
 }
 
 /// A duration given as a number of seconds or as text that Postgres reads as an interval.

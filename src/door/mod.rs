@@ -8,6 +8,7 @@ use pgrx::JsonB;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::hooks::{self, Event};
 use crate::platform::backend;
@@ -36,12 +37,23 @@ const RESERVED_CLAIMS: &[&str] = &[
     "sc",
 ];
 
+/// By what somebody came in, and what the audit says of it.
+pub struct Way {
+    pub method: &'static str,
+    pub provider: &'static str,
+    pub event_type: &'static str,
+    /// An object: who was meant.
+    pub data: Value,
+}
+
 /// Lets in a user who has proved who they are: a new session and its tokens.
-pub fn let_in(user_id: Uuid, method: &str, provider: &str) -> Result<JsonB> {
+pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_welcome(user_id)?;
-    users::note_sign_in(user_id, provider)?;
+    users::note_sign_in(user_id, way.provider)?;
     let config = config::current()?;
+    let method = way.method;
     let session_id = sessions::open(user_id, method, &config)?;
+    audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     answer(session_id, &facts, user, method, &config)
 }

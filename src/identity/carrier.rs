@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 
+use crate::platform::backend::{transaction, transaction_of};
 use crate::platform::settings;
 use crate::platform::shared::{Area, Zeroed};
 
@@ -64,23 +65,6 @@ static LOCAL: Local =
 #[inline]
 pub fn epoch() -> u64 {
     LOCAL.epoch.get()
-}
-
-/// Local id of the current transaction; never the same for two transactions of a backend in a row.
-#[inline]
-pub fn transaction() -> u32 {
-    // SAFETY: MyProc is set in every backend that runs SQL.
-    unsafe { transaction_of(pg_sys::MyProc) }
-}
-
-unsafe fn transaction_of(process: *mut pg_sys::PGPROC) -> u32 {
-    // SAFETY: the caller gives a live entry of shared memory.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
-        return (*process).lxid;
-        #[cfg(any(feature = "pg17", feature = "pg18"))]
-        return (*process).vxid.lxid;
-    }
 }
 
 unsafe fn number_of(process: *mut pg_sys::PGPROC) -> usize {

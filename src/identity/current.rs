@@ -65,7 +65,7 @@ fn coarse_clock() -> i64 {
 fn is_fresh() -> bool {
     FAST.epoch.get() == carrier::epoch()
         && FAST.generation.get() == relation::generation()
-        && FAST.transaction.get() == carrier::transaction()
+        && FAST.transaction.get() == backend::transaction()
         // SAFETY: see the declaration.
         && FAST.statement.get() == unsafe { statement_start() }
         && coarse_clock() < FAST.recheck_at.get()
@@ -90,7 +90,7 @@ fn resolve() -> Result<()> {
     IDENTITY.set(identity);
     FAST.epoch.set(epoch);
     FAST.generation.set(generation);
-    FAST.transaction.set(carrier::transaction());
+    FAST.transaction.set(backend::transaction());
     FAST.recheck_at.set(recheck_at);
     FAST.statement.set(backend::statement_time());
     Ok(())
@@ -142,7 +142,7 @@ fn keep_user_id(user_id: Option<[u8; 16]>) {
         return;
     };
     let kept = FAST.user_id.get();
-    let transaction = carrier::transaction();
+    let transaction = backend::transaction();
     // SAFETY: the memory is that of this transaction, so it is alive.
     if !kept.is_null() && FAST.allocated_in.get() == transaction && unsafe { *kept } == user_id {
         return;

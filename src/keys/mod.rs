@@ -9,7 +9,7 @@ mod root;
 mod signing;
 
 pub use project::find as find_project_key;
-pub use root::{root, unknown as unknown_root_key};
+pub use root::{Root, root, unknown as unknown_root_key};
 pub use signing::{current as current_signing_key, verifying};
 
 pgrx::extension_sql_file!("keys.sql", name = "keys", requires = ["config"]);

@@ -93,6 +93,41 @@ pub fn snapshot_is_fixed() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
+/// Local id of the current transaction; never the same for two transactions of a backend in a row.
+#[inline]
+pub fn transaction() -> u32 {
+    // SAFETY: MyProc is set in every backend that runs SQL.
+    unsafe { transaction_of(pg_sys::MyProc) }
+}
+
+/// That of another process.
+///
+/// # Safety
+/// The process is a live entry of shared memory.
+pub unsafe fn transaction_of(process: *mut pg_sys::PGPROC) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        return (*process).lxid;
+        #[cfg(any(feature = "pg17", feature = "pg18"))]
+        return (*process).vxid.lxid;
+    }
+}
+
+/// Where the connection comes from; none over a unix socket.
+pub fn peer_address() -> Option<std::net::IpAddr> {
+    thread_local! {
+        static PEER: std::cell::OnceCell<Option<std::net::IpAddr>> = const { std::cell::OnceCell::new() };
+    }
+    PEER.with(|peer| {
+        *peer.get_or_init(|| {
+            // SAFETY: the function takes no arguments and answers null without a connection over TCP.
+            let address = unsafe { pgrx::direct_function_call::<pgrx::Inet>(pg_sys::inet_client_addr, &[]) }?;
+            address.0.parse::<std::net::IpAddr>().ok().map(|address| address.to_canonical())
+        })
+    })
+}
+
 /// SET LOCAL, with the privileges of the calling user.
 pub fn set_local(name: &std::ffi::CStr, value: &std::ffi::CStr) {
     set(name, value, pg_sys::GucAction::GUC_ACTION_LOCAL);

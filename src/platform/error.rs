@@ -24,6 +24,8 @@ pub enum Error {
     RefreshTokenNotFound,
     RefreshTokenAlreadyUsed,
     // 53400
+    AccountLocked { seconds: i64 },
+    OverRequestRateLimit { seconds: i64 },
     WorkerUnavailable,
     // 23505
     EmailExists,
@@ -42,6 +44,7 @@ pub enum Error {
     NotPreloaded,
     NotInstalled,
     // 42501
+    NetworkBlocked,
     HookOfSuperuser(String),
     DropRefused,
     // 02000
@@ -68,7 +71,12 @@ impl Error {
         Error::ValidationFailed { what: what.into(), hint: hint.into() }
     }
 
-    fn refusal(self) -> Refusal {
+    /// The code word that callers find in DETAIL.
+    pub fn code(&self) -> &'static str {
+        self.refusal().code
+    }
+
+    fn refusal(&self) -> Refusal {
         use PgSqlErrorCode as S;
         let (sqlstate, code, message, hint): (S, &'static str, String, Option<String>) = match self {
             Error::InvalidCredentials => {
@@ -119,6 +127,18 @@ impl Error {
                 "refresh token was used before".into(),
                 Some("its sessions were ended, because it may have been stolen; sign in again".into()),
             ),
+            Error::AccountLocked { seconds } => (
+                S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "account_locked",
+                "too many failed attempts for this account".into(),
+                Some(format!("retry_after={seconds} seconds; other ways to sign in still work")),
+            ),
+            Error::OverRequestRateLimit { seconds } => (
+                S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "over_request_rate_limit",
+                "too many attempts".into(),
+                Some(format!("retry_after={seconds} seconds")),
+            ),
             Error::WorkerUnavailable => (
                 S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "worker_unavailable",
@@ -131,20 +151,26 @@ impl Error {
                 "an account with this e-mail address exists".into(),
                 Some("sign in, or reset the password".into()),
             ),
-            Error::WeakPassword(reasons) => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "weak_password", "password is too weak".into(), Some(reasons))
-            }
-            Error::PasswordTooLong(limit) => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "password_too_long", "password is too long".into(), Some(limit))
-            }
+            Error::WeakPassword(reasons) => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "weak_password",
+                "password is too weak".into(),
+                Some(reasons.clone()),
+            ),
+            Error::PasswordTooLong(limit) => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "password_too_long",
+                "password is too long".into(),
+                Some(limit.clone()),
+            ),
             Error::EmailAddressInvalid(reason) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
                 "email_address_invalid",
                 "e-mail address is not valid".into(),
-                Some(reason),
+                Some(reason.clone()),
             ),
             Error::ValidationFailed { what, hint } => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "validation_failed", what, Some(hint))
+                (S::ERRCODE_INVALID_PARAMETER_VALUE, "validation_failed", what.clone(), Some(hint.clone()))
             }
             Error::SignupDisabled => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -171,12 +197,12 @@ impl Error {
                 Some("it is for tests; auth.configure('{\"environment\": \"development\"}') allows it".into()),
             ),
             Error::RootKeyMissing { what, hint } => {
-                (S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "root_key_missing", what, Some(hint))
+                (S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "root_key_missing", what.clone(), Some(hint.clone()))
             }
             Error::RootKeyMismatch { what } => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "root_key_mismatch",
-                what,
+                what.clone(),
                 Some(
                     "set auth.root_key_file to the keyring that this database was used with; a restore needs it too"
                         .into(),
@@ -193,6 +219,12 @@ impl Error {
                 "not_installed",
                 "extension auth is not installed in this database".into(),
                 Some("create extension auth".into()),
+            ),
+            Error::NetworkBlocked => (
+                S::ERRCODE_INSUFFICIENT_PRIVILEGE,
+                "network_blocked",
+                "requests from this network are refused".into(),
+                Some("an administrator blocked it; auth.unblock_network ends that".into()),
             ),
             Error::HookOfSuperuser(function) => (
                 S::ERRCODE_INSUFFICIENT_PRIVILEGE,
@@ -225,7 +257,7 @@ impl Error {
                 "outside a transaction block this would have no effect".into(),
                 Some("begin".into()),
             ),
-            Error::Internal(what) => (S::ERRCODE_INTERNAL_ERROR, "unexpected_failure", what, None),
+            Error::Internal(what) => (S::ERRCODE_INTERNAL_ERROR, "unexpected_failure", what.clone(), None),
         };
         Refusal { sqlstate, code, message, hint }
     }

@@ -54,6 +54,21 @@ impl Query {
         })
     }
 
+    /// Runs it and reads every row.
+    pub fn each(
+        &'static self,
+        arguments: &[DatumWithOid<'_>],
+        mut read: impl FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        self.run(arguments, |table| {
+            let mut row = Row { table };
+            while row.table.next().is_some() {
+                read(&row)?;
+            }
+            Ok(())
+        })
+    }
+
     /// Runs it for its effect; how many rows it touched.
     pub fn execute(&'static self, arguments: &[DatumWithOid<'_>]) -> Result<u64> {
         // SAFETY: SPI_processed is read right after the statement, in the same backend.

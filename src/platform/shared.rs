@@ -21,6 +21,44 @@ pub struct Area<T: Zeroed> {
     place: AtomicPtr<T>,
 }
 
+/// As many values as the server's settings say, for which the size is known only when the server starts.
+pub struct Array<T: Zeroed> {
+    name: &'static CStr,
+    length: fn() -> usize,
+    place: AtomicPtr<T>,
+}
+
+impl<T: Zeroed> Array<T> {
+    pub const fn new(name: &'static CStr, length: fn() -> usize) -> Array<T> {
+        Array { name, length, place: AtomicPtr::new(std::ptr::null_mut()) }
+    }
+
+    pub fn require(&self) -> Result<&'static [T]> {
+        let place = self.place.load(Ordering::Relaxed);
+        if place.is_null() {
+            return Err(Error::NotPreloaded);
+        }
+        // SAFETY: the mapped array has this many values, which do not change while the server runs, and lives as long as it.
+        Ok(unsafe { std::slice::from_raw_parts(place, (self.length)()) })
+    }
+}
+
+impl<T: Zeroed> AnyArea for Array<T>
+where
+    Array<T>: Sync,
+{
+    fn size(&self) -> usize {
+        std::mem::size_of::<T>() * (self.length)()
+    }
+
+    fn map(&self) {
+        let mut found = false;
+        // SAFETY: as for `Area`.
+        let place = unsafe { pg_sys::ShmemInitStruct(self.name.as_ptr(), self.size(), &mut found) };
+        self.place.store(place.cast::<T>(), Ordering::Relaxed);
+    }
+}
+
 pub trait AnyArea: Sync {
     fn size(&self) -> usize;
     fn map(&self);
@@ -96,7 +134,7 @@ unsafe fn request() {
         #[allow(static_mut_refs)]
         let size: usize = AREAS.iter().map(|area| area.size() + 64).sum();
         pg_sys::RequestAddinShmemSpace(size);
-        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), 1);
+        pg_sys::RequestNamedLWLockTranche(TRANCHE.as_ptr(), LOCKS);
     }
 }
 
@@ -132,11 +170,18 @@ unsafe fn addin_shmem_init_lock() -> *mut pg_sys::LWLock {
     unsafe { &raw mut (*pg_sys::MainLWLockArray.add(21)).lock }
 }
 
-/// Our one lightweight lock. Held for a few instructions, never across anything that can raise.
-pub fn with_lock<T>(work: impl FnOnce() -> T) -> T {
+/// Our lightweight locks. Each is held for a few instructions, never across anything that can raise, and never two at once.
+#[derive(Clone, Copy)]
+pub enum Lock {
+    Events,
+    Guard,
+}
+const LOCKS: i32 = 2;
+
+pub fn with_lock<T>(lock: Lock, work: impl FnOnce() -> T) -> T {
     // SAFETY: the tranche was requested at start; released on the same path, and by Postgres's own abort otherwise.
     unsafe {
-        let lock = &raw mut (*pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr())).lock;
+        let lock = &raw mut (*pg_sys::GetNamedLWLockTranche(TRANCHE.as_ptr()).add(lock as usize)).lock;
         pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
         let result = work();
         pg_sys::LWLockRelease(lock);

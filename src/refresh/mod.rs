@@ -7,15 +7,17 @@ use std::cmp::Ordering;
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
+use serde_json::json;
 use uuid::Uuid;
 
+use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::door;
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::silence;
 use crate::sessions::{self, Revoked, Session};
+use crate::{door, guard};
 
 extension_sql_file!("refresh.sql", name = "refresh", requires = ["password"]);
 
@@ -33,6 +35,7 @@ fn refresh(refresh_token: Option<&str>, options: JsonArgument) -> Answer<JsonB> 
     if !config.refresh_tokens_enabled {
         return Err(Error::RefreshDisabled.into());
     }
+    guard::must_not_be_blocked()?;
     let (session_id, counter) = sessions::parse(given(refresh_token, "refresh_token")?)?.verify()?;
     Ok(exchange(session_id, counter, &config)?)
 }
@@ -52,7 +55,16 @@ fn exchange(session_id: Uuid, counter: i64, config: &Config) -> Result<JsonB> {
         let advanced = match counter.cmp(&session.counter) {
             // Ahead of the row: it was issued after the backup that this database was restored from, or by a refresh that
             // a failover lost. The MAC says that it is ours.
-            Ordering::Equal | Ordering::Greater => sessions::advance(session_id, session.counter, counter + 1)?,
+            Ordering::Equal => sessions::advance(session_id, session.counter, counter + 1)?,
+            Ordering::Greater => {
+                let advanced = sessions::advance(session_id, session.counter, counter + 1)?;
+                if advanced.is_some() {
+                    let data = json!({"counter": counter, "row": session.counter});
+                    let entry = Entry::done("refresh_token_ahead", session.user_id).in_session(session_id).with(data);
+                    audit::record(&entry)?;
+                }
+                advanced
+            }
             Ordering::Less if is_repeated(&session, counter, config) => {
                 sessions::facts(session_id)?.filter(|(facts, _)| facts.counter == session.counter)
             }
@@ -78,7 +90,14 @@ fn is_repeated(session: &Session, counter: i64, config: &Config) -> bool {
 fn replayed(session_id: Uuid, session: &Session, config: &Config) -> Error {
     let scope =
         if config.refresh_reuse_ends_user { Revoked::User(session.user_id) } else { Revoked::Session(session_id) };
-    match sessions::revoke_durably(scope, "refresh_token_reuse") {
+    let entry = Entry {
+        event_type: "refresh_token_reuse",
+        code: Some("refresh_token_already_used"),
+        user_id: Some(session.user_id),
+        session_id: Some(session_id),
+        data: json!({}),
+    };
+    match sessions::revoke_durably(scope, &entry) {
         Ok(()) => Error::RefreshTokenAlreadyUsed,
         Err(error) => error,
     }

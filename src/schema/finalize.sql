@@ -79,13 +79,20 @@ grant select on auth.my_account to authenticated;
 grant execute on function
     auth.configure(jsonb), auth.apply_profile(text), auth.add_hook(text, text), auth.remove_hook(text),
     auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
-    auth.jwks(), auth.gate_status(), auth.version()
+    auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
+    auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
+    auth.version()
 to auth_admin;
-grant select on auth.config, auth.config_history, auth.hooks, auth.admin_users to auth_admin;
+grant select on
+    auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
+    auth.blocked_networks
+to auth_admin;
 grant references (id) on auth.users to auth_admin;
-grant select on auth.admin_users to service_role;
+grant select on auth.admin_users, auth.audit_log to service_role;
+grant execute on function auth.network(inet), auth.count_attempt(text, text, integer, interval)
+to service_role, auth_sidecar;
 
 grant execute on function
-    auth.authenticate(text), auth.verify_token(text), auth.jwks(),
+    auth.set_request_context(inet, text), auth.authenticate(text), auth.verify_token(text), auth.jwks(),
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
 to auth_sidecar;

@@ -11,7 +11,7 @@ use crate::platform::error::Error;
 use crate::platform::settings;
 
 extension_sql_file!("schema.sql", name = "schema", bootstrap);
-extension_sql_file!("guard.sql", name = "guard");
+extension_sql_file!("ddl.sql", name = "ddl");
 extension_sql_file!("allow_client.sql", name = "allow_client", requires = ["testing"]);
 extension_sql_file!("finalize.sql", name = "finalize", finalize);
 

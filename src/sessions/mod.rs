@@ -12,14 +12,15 @@ use uuid::Uuid;
 
 pub use refresh_token::{encode, parse};
 
+use crate::audit;
 use crate::config::Config;
-use crate::events;
+use crate::events::{self, Event};
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::Result;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
-extension_sql_file!("sessions.sql", name = "sessions", requires = ["tokens"]);
+extension_sql_file!("sessions.sql", name = "sessions", requires = ["guard"]);
 
 /// What the row says now. Times in microseconds since 2000-01-01.
 #[derive(Clone)]
@@ -76,9 +77,9 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
                 offset greatest($5 - 1, 0)
             )
         )
-        insert into auth.sessions (id, user_id, amr, not_after, ip)
-        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), inet_client_addr())",
-        &[Type::UUIDOID, Type::UUIDOID, Type::JSONBOID, Type::FLOAT8OID, Type::INT8OID],
+        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7)",
+        &[Type::UUIDOID, Type::UUIDOID, Type::JSONBOID, Type::FLOAT8OID, Type::INT8OID, Type::TEXTOID, Type::TEXTOID],
     );
     let id = backend::uuid_v7()?;
     let methods = json!([{"method": method, "timestamp": backend::clock_seconds()}]);
@@ -88,6 +89,8 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
         JsonB(methods).into(),
         config.session_timebox.map(|seconds| seconds as f64).into(),
         config.max_active_sessions.into(),
+        audit::client_address().map(|address| address.to_string()).into(),
+        audit::user_agent().into(),
     ])?;
     Ok(id)
 }
@@ -163,16 +166,16 @@ pub fn end(user_id: Uuid, which: Which) -> Result<u64> {
     Ok(ended)
 }
 
-/// Ends sessions beside the caller's transaction, durably before this returns: no ROLLBACK brings them back.
-pub fn revoke_durably(scope: Revoked, reason: &str) -> Result<()> {
+/// Ends sessions beside the caller's transaction, durably before this returns: no ROLLBACK brings them back. The audit says
+/// why.
+pub fn revoke_durably(scope: Revoked, why: &audit::Entry<'_>) -> Result<()> {
     let (scope, subject) = match scope {
         Revoked::User(id) => ("user", id),
         Revoked::Session(id) => ("session", id),
     };
-    events::write_durably(
-        "revocations",
-        &json!({"scope": scope, "subject": subject, "not_before": backend::iso8601(backend::clock()), "reason": reason}),
-    )
+    let not_before = backend::iso8601(backend::clock());
+    let row = json!({"scope": scope, "subject": subject, "not_before": not_before, "reason": why.event_type});
+    events::write_durably(&[Event { table: "revocations", row }, why.event()])
 }
 
 /// What a revocation ends.

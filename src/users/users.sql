@@ -163,6 +163,8 @@ begin
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
+    -- What happened stays, without whose it was.
+    update auth.audit_log as d set user_id = null from deleted where d.user_id = deleted.id;
     return null;
 end
 $$;

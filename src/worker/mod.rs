@@ -1,9 +1,12 @@
 //! The worker: writes events in transactions of its own, so that no client's ROLLBACK undoes them.
 //!
 //! A static launcher without a database starts one worker for each database that has events and lets it leave when idle.
-//! The worker only inserts: an UPDATE could wait for a row that some client holds, and with it everybody's ring.
+//! For events it only inserts: an UPDATE could wait for a row that some client holds, and with it everybody's ring. Its
+//! chores (sealing the audit, removing what has expired) are transactions of their own, between events, and wait for nobody.
 
-use std::panic::AssertUnwindSafe;
+mod databases;
+mod write;
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -13,15 +16,23 @@ use pgrx::bgworkers::{
 };
 use pgrx::prelude::*;
 
-use crate::events::{DATABASES, RINGS, Rings};
-use crate::platform::error::Error;
-use crate::platform::query::{Query, Type};
+pub use databases::follow_databases;
+use write::{Outcome, drain, in_transaction};
+
+use crate::events::{DATABASES, RINGS, Ring, Rings};
+use crate::platform::backend;
+use crate::{audit, cleanup};
 
 /// How long a worker stays without work: DROP DATABASE waits for it.
 const IDLE: Duration = Duration::from_secs(2);
 /// How long the launcher sleeps: it is woken for every event, so this only bounds what a lost wake-up costs.
 const QUIET: Duration = Duration::from_secs(60);
 const PAUSE_WITH_WORK: Duration = Duration::from_millis(200);
+/// How long a worker with something to do waits for more of it.
+const GATHERING: Duration = Duration::from_secs(1);
+const CLEANING_MICROSECONDS: i64 = 600_000_000;
+/// The log is told this often at most that no worker can be started.
+const REMINDER: Duration = Duration::from_secs(60);
 /// A database that cannot be connected to this often is gone.
 const MOST_FAILED_STARTS: u32 = 10;
 
@@ -53,11 +64,16 @@ pub extern "C-unwind" fn auth_launcher(_argument: pg_sys::Datum) {
     rings.set_launcher_latch(my_latch());
     let mut workers: [Option<DynamicBackgroundWorker>; DATABASES] = [const { None }; DATABASES];
     let mut pause = QUIET;
+    let mut complained: Option<Instant> = None;
     while BackgroundWorker::wait_latch(Some(pause)) {
         pause = QUIET;
         for (place, worker) in workers.iter_mut().enumerate() {
             let ring = rings.ring(place);
-            if !ring.has_work() {
+            if !ring.has_work() && !ring.has_chores() {
+                continue;
+            }
+            if ring.is_held() {
+                pause = PAUSE_WITH_WORK;
                 continue;
             }
             // A worker clears its mark when it leaves; one that never got to run cannot.
@@ -70,6 +86,10 @@ pub extern "C-unwind" fn auth_launcher(_argument: pg_sys::Datum) {
                 *worker = start_worker(place);
                 if worker.is_none() {
                     ring.has_worker.store(0, Ordering::Release);
+                    if complained.is_none_or(|at| at.elapsed() > REMINDER) {
+                        complained = Some(Instant::now());
+                        log!("extension auth cannot start its worker: raise max_worker_processes");
+                    }
                 }
             }
         }
@@ -80,7 +100,7 @@ pub extern "C-unwind" fn auth_launcher(_argument: pg_sys::Datum) {
 }
 
 fn start_worker(place: usize) -> Option<DynamicBackgroundWorker> {
-    let started = BackgroundWorkerBuilder::new(&format!("auth worker {}", rings().ring(place).database().to_u32()))
+    BackgroundWorkerBuilder::new(&format!("auth worker {}", rings().ring(place).database().to_u32()))
         .set_type("auth worker")
         .set_library("auth")
         .set_function("auth_worker")
@@ -90,11 +110,8 @@ fn start_worker(place: usize) -> Option<DynamicBackgroundWorker> {
         .set_restart_time(None)
         // SAFETY: our own process id, so that the handle tells when the worker has stopped.
         .set_notify_pid(unsafe { pg_sys::MyProcPid })
-        .load_dynamic();
-    if started.is_err() {
-        log!("extension auth cannot start its worker: raise max_worker_processes");
-    }
-    started.ok()
+        .load_dynamic()
+        .ok()
 }
 
 #[unsafe(no_mangle)]
@@ -106,9 +123,10 @@ pub extern "C-unwind" fn auth_worker(argument: pg_sys::Datum) {
     unsafe { pg_sys::before_shmem_exit(Some(on_exit), argument) };
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     if ring.failed_starts.fetch_add(1, Ordering::AcqRel) >= MOST_FAILED_STARTS {
-        let (events, number) = ring.waiting();
+        let (events, number) = ring.take();
         log!("extension auth drops {} events of a database that cannot be connected to", events.len());
-        rings().acknowledge(place, number);
+        rings().drop_events(place, number);
+        ring.set_chores(false);
         ring.failed_starts.store(0, Ordering::Release);
         return;
     }
@@ -118,16 +136,69 @@ pub extern "C-unwind" fn auth_worker(argument: pg_sys::Datum) {
     settings_of_worker();
     let mut idle_since = Instant::now();
     let mut goes_on = true;
-    while goes_on && idle_since.elapsed() < IDLE {
-        if ring.has_work() {
-            drain(place);
+    while goes_on && idle_since.elapsed() < IDLE && !ring.is_held() {
+        let mut pause = IDLE;
+        if ring.is_due() {
+            pause = if drain(place) { Duration::ZERO } else { PAUSE_WITH_WORK };
+            // What it has written is to be sealed, too.
+            ring.set_chores(true);
             idle_since = Instant::now();
-        } else {
-            goes_on = BackgroundWorker::wait_latch(Some(IDLE));
+        } else if ring.has_work() {
+            pause = GATHERING;
+            idle_since = Instant::now();
+        } else if ring.has_chores() {
+            ring.set_chores(false);
+            pause = if do_chores(ring) { Duration::ZERO } else { GATHERING };
+            idle_since = Instant::now();
+        }
+        goes_on = match pause {
+            Duration::ZERO => !BackgroundWorker::sigterm_received(),
+            pause => BackgroundWorker::wait_latch(Some(pause)),
+        };
+    }
+    // What came with the shutdown is still written; what came with DROP DATABASE waits to see what becomes of it.
+    if !ring.is_held() {
+        drain(place);
+    }
+}
+
+/// Seals what is committed, and from time to time removes what has expired; whether there is more to do at once.
+fn do_chores(ring: &Ring) -> bool {
+    let mut goes_on = false;
+    let sealed = in_transaction(|| {
+        goes_on = audit::seal_some()?;
+        Ok(())
+    });
+    let now = backend::clock();
+    let mut cleaned = Outcome::Done;
+    if matches!(sealed, Outcome::Done) && ring.cleaned_at.load(Ordering::Relaxed) < now - CLEANING_MICROSECONDS {
+        cleaned = in_transaction(|| {
+            if cleanup::remove_expired(cleanup::GRACE_SECONDS)?.is_partial {
+                goes_on = true;
+            } else {
+                audit::empty_next_slot()?;
+                ring.cleaned_at.store(now, Ordering::Relaxed);
+            }
+            Ok(())
+        });
+    }
+    for outcome in [sealed, cleaned] {
+        match outcome {
+            Outcome::Done => {}
+            // A lock, a full disk: the next audit row asks again.
+            Outcome::TryAgain => return false,
+            Outcome::Bad => {
+                log!(
+                    "extension auth cannot seal its audit or remove what has expired; auth.verify_audit() may say why"
+                );
+                return false;
+            }
         }
     }
-    // What came with the shutdown is still written.
-    drain(place);
+    if goes_on {
+        ring.set_chores(true);
+    }
+    goes_on
 }
 
 unsafe extern "C-unwind" fn on_exit(_code: i32, argument: pg_sys::Datum) {
@@ -135,6 +206,8 @@ unsafe extern "C-unwind" fn on_exit(_code: i32, argument: pg_sys::Datum) {
     ring.set_worker_latch(std::ptr::null_mut());
     ring.has_worker.store(0, Ordering::Release);
     rings().announce();
+    // The launcher looks whether there is more to do.
+    rings().wake(argument.value());
 }
 
 fn settings_of_worker() {
@@ -154,93 +227,4 @@ fn settings_of_worker() {
             )
         };
     }
-}
-
-/// Writes what waits: all at once, and one by one if that fails, so that one bad event does not stop the others.
-fn drain(place: usize) {
-    let ring = rings().ring(place);
-    let (events, number) = ring.waiting();
-    if events.is_empty() {
-        return;
-    }
-    match write(&events) {
-        Outcome::Written => rings().acknowledge(place, number),
-        Outcome::TryAgain => {
-            BackgroundWorker::wait_latch(Some(Duration::from_millis(200)));
-        }
-        Outcome::Bad if events.len() == 1 => {
-            log!("extension auth drops an event that cannot be written");
-            rings().acknowledge(place, number);
-        }
-        Outcome::Bad => {
-            let first = number - events.len() as u64;
-            for (offset, event) in events.iter().enumerate() {
-                match write(std::slice::from_ref(event)) {
-                    Outcome::TryAgain => return,
-                    Outcome::Bad => log!("extension auth drops an event that cannot be written"),
-                    Outcome::Written => {}
-                }
-                rings().acknowledge(place, first + offset as u64 + 1);
-            }
-        }
-    }
-}
-
-enum Outcome {
-    Written,
-    TryAgain,
-    Bad,
-}
-
-fn write(events: &[Vec<u8>]) -> Outcome {
-    PgTryBuilder::new(AssertUnwindSafe(|| {
-        BackgroundWorker::transaction(AssertUnwindSafe(|| match insert(events) {
-            Ok(()) => Outcome::Written,
-            Err(error) => error.raise(),
-        }))
-    }))
-    .catch_others(|caught| {
-        let code = match &caught {
-            pg_sys::panic::CaughtError::PostgresError(report)
-            | pg_sys::panic::CaughtError::ErrorReport(report)
-            | pg_sys::panic::CaughtError::RustPanic { ereport: report, .. } => report.sql_error_code(),
-        };
-        // SAFETY: leaves the failed transaction.
-        unsafe { pg_sys::AbortCurrentTransaction() };
-        use PgSqlErrorCode as S;
-        match code {
-            S::ERRCODE_LOCK_NOT_AVAILABLE
-            | S::ERRCODE_T_R_DEADLOCK_DETECTED
-            | S::ERRCODE_T_R_SERIALIZATION_FAILURE
-            | S::ERRCODE_OUT_OF_MEMORY
-            | S::ERRCODE_DISK_FULL
-            | S::ERRCODE_INSUFFICIENT_RESOURCES
-            | S::ERRCODE_QUERY_CANCELED => Outcome::TryAgain,
-            _ => Outcome::Bad,
-        }
-    })
-    .execute()
-}
-
-fn insert(events: &[Vec<u8>]) -> crate::platform::error::Result<()> {
-    static REVOCATION: Query = Query::write(
-        "insert into auth.revocations (scope, subject, not_before, reason)
-        select e.scope, e.subject, e.not_before, e.reason
-        from jsonb_to_record($1) as e (scope text, subject uuid, not_before timestamptz, reason text)",
-        &[Type::JSONBOID],
-    );
-    // SAFETY: the owner role exists while the extension does; the transaction's end puts the user back.
-    unsafe {
-        let owner = pg_sys::get_role_oid(c"auth_owner".as_ptr(), false);
-        pg_sys::SetUserIdAndSecContext(owner, pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32);
-    }
-    for event in events {
-        let (table, row): (String, serde_json::Value) =
-            serde_json::from_slice(event).map_err(|error| Error::Internal(error.to_string()))?;
-        match table.as_str() {
-            "revocations" => REVOCATION.execute(&[pgrx::JsonB(row).into()])?,
-            other => return Err(Error::Internal(format!("no event for table {other}"))),
-        };
-    }
-    Ok(())
 }

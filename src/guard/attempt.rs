@@ -1,0 +1,272 @@
+//! One guess at a secret, from before it is verified until its transaction has ended.
+//!
+//! It is counted first. A wrong one stays counted and is in the audit before the caller hears of it; a right one is taken
+//! back only when its transaction commits, so that signing in and rolling back tells no more than a wrong guess costs. What
+//! has no outcome (cancelled, disconnected, failed) stays counted.
+
+use std::cell::{Cell, RefCell};
+
+use pgrx::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::table::{self, Key, Locked, Verdict};
+use super::{network, reload};
+use crate::audit::{self, Entry};
+use crate::config::{Config, Limit};
+use crate::events::{self, Event};
+use crate::platform::error::{Error, Result};
+
+/// How long an attempt waits for the outcome of others for the same account.
+const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
+
+/// A kind of secret that can be guessed.
+pub struct Secret {
+    /// What its counters are named after.
+    pub name: &'static str,
+    /// Event type of a failed guess.
+    pub failure: &'static str,
+    /// Event type of the lock that too many of them bring.
+    pub locked: &'static str,
+}
+
+pub const PASSWORD: Secret = Secret { name: "password", failure: "login_failure", locked: "account_locked" };
+
+/// Counters of an attempt: of the account, and of the account from one network.
+#[derive(Clone, Copy)]
+struct Counters {
+    account: Option<(Key, Limit, i64)>,
+    login: Option<(Key, Limit)>,
+}
+
+struct Open {
+    number: u64,
+    subtransaction: pg_sys::SubTransactionId,
+    counters: Counters,
+    has_succeeded: bool,
+    /// The audit row of the failure that this becomes unless it commits.
+    failure: Event,
+    locked: &'static str,
+}
+
+thread_local! {
+    static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
+    static NEXT: Cell<u64> = const { Cell::new(1) };
+    static REGISTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A guess that was let through. Whoever holds it says how it ended.
+#[must_use]
+pub struct Attempt(u64);
+
+/// Counts a guess at somebody's secret, or refuses it without looking at the secret: the same for a right and a wrong one,
+/// and for a subject that does not exist. `data` is what the audit says about who was meant.
+pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Config) -> Result<Attempt> {
+    let failure = Entry { event_type: secret.failure, code: None, user_id: None, session_id: None, data };
+    let refuse = |error: Error| {
+        table::count_refusal();
+        audit::refusal(&Entry { code: Some(error.code()), data: failure.data.clone(), ..failure });
+        error
+    };
+    let limits = &config.limits;
+    let mut counters = Counters { account: None, login: None };
+    network::must_not_be_blocked().map_err(refuse)?;
+    if limits.are_enabled {
+        reload::once(config)?;
+        network::may_fail(config)?.map_or(Ok(()), |wait| Err(refuse(over_limit(wait))))?;
+        if let Some(network) = network::trusted() {
+            let key = Key::new(&format!("{} from", secret.name), subject, &network)?;
+            match settled(key, &limits.login)? {
+                Verdict::Counted => counters.login = Some((key, limits.login)),
+                Verdict::Refused(wait) => return Err(refuse(over_limit(wait))),
+                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
+            }
+        }
+        if let Some((limit, lock)) = limits.lockout {
+            let key = Key::new(secret.name, subject, "")?;
+            let verdict = settled(key, &limit).inspect_err(|_| take_back(&counters))?;
+            if verdict != Verdict::Counted {
+                take_back(&counters);
+            }
+            match verdict {
+                Verdict::Counted => counters.account = Some((key, limit, lock)),
+                Verdict::Refused(wait) => return Err(refuse(Error::AccountLocked { seconds: seconds(wait) })),
+                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
+            }
+        }
+    }
+    follow_transactions();
+    let number = NEXT.replace(NEXT.get() + 1);
+    // SAFETY: reads the transaction's state.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let open = Open {
+        number,
+        subtransaction,
+        counters,
+        has_succeeded: false,
+        failure: failure.event(),
+        locked: secret.locked,
+    };
+    OPEN.with_borrow_mut(|all| all.push(open));
+    Ok(Attempt(number))
+}
+
+impl Attempt {
+    /// The guess was wrong, or right for somebody who may not come in: counted and in the audit for good before this
+    /// returns. Errors that say nothing about the secret take the attempt back.
+    pub fn refused(self, error: Error, user_id: Option<Uuid>, config: &Config) -> Error {
+        let Some(open) = self.take() else { return error };
+        if !matches!(error, Error::InvalidCredentials | Error::UserBanned | Error::UserNotFound) {
+            take_back(&open.counters);
+            return error;
+        }
+        let mut events = Vec::new();
+        let locked = count_failure(&open.counters);
+        events.push(failed(&open, error.code(), user_id));
+        events.extend(locked.map(|locked| lock_event(&open, locked, user_id)));
+        match network::note_failure(config) {
+            Ok(blocked) => events.extend(blocked.map(|entry| entry.event())),
+            Err(error) => return error,
+        }
+        match events::write_durably(&events) {
+            Ok(()) => error,
+            Err(error) => error,
+        }
+    }
+
+    /// The guess was right. It is forgiven, with all the failures before it, when the transaction commits.
+    pub fn succeeded(self, user_id: Uuid) {
+        OPEN.with_borrow_mut(|all| {
+            if let Some(open) = all.iter_mut().find(|open| open.number == self.0) {
+                open.has_succeeded = true;
+                open.failure.row["user_id"] = json!(user_id);
+            }
+        });
+    }
+
+    fn take(&self) -> Option<Open> {
+        OPEN.with_borrow_mut(|all| {
+            let place = all.iter().position(|open| open.number == self.0)?;
+            Some(all.swap_remove(place))
+        })
+    }
+}
+
+/// As long as only attempts under way keep a counter at its limit, their outcome is waited for: many right passwords at
+/// once all get in, of many wrong ones exactly as many as the limit says are looked at.
+fn settled(key: Key, limit: &Limit) -> Result<Verdict> {
+    match table::begin(key, limit)? {
+        Verdict::Undecided => table::wait_for(LONGEST_WAIT_MICROSECONDS, || table::begin(key, limit)),
+        verdict => Ok(verdict),
+    }
+}
+
+fn over_limit(wait: i64) -> Error {
+    Error::OverRequestRateLimit { seconds: seconds(wait) }
+}
+
+fn seconds(microseconds: i64) -> i64 {
+    microseconds.div_euclid(1_000_000) + 1
+}
+
+fn take_back(counters: &Counters) {
+    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
+    // Nothing but a library that is not preloaded fails here, and then there is no counter.
+    keys.for_each(|key| drop(table::take_back(*key)));
+}
+
+fn forgive(counters: &Counters) {
+    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
+    keys.for_each(|key| drop(table::clear(*key)));
+}
+
+fn count_failure(counters: &Counters) -> Option<Locked> {
+    if let Some((key, limit)) = &counters.login {
+        drop(table::end_failed(*key, limit, None));
+    }
+    let (key, limit, lock) = counters.account.as_ref()?;
+    table::end_failed(*key, limit, Some(*lock)).ok().flatten()
+}
+
+fn failed(open: &Open, code: &str, user_id: Option<Uuid>) -> Event {
+    let mut row = open.failure.row.clone();
+    row["success"] = json!(false);
+    row["code"] = json!(code);
+    if let Some(user_id) = user_id {
+        row["user_id"] = json!(user_id);
+    }
+    Event { table: open.failure.table, row }
+}
+
+fn lock_event(open: &Open, locked: Locked, user_id: Option<Uuid>) -> Event {
+    let mut row = open.failure.row.clone();
+    if let Some(user_id) = user_id {
+        row["user_id"] = json!(user_id);
+    }
+    row["event_type"] = json!(open.locked);
+    row["success"] = json!(true);
+    row["code"] = Value::Null;
+    row["event_data"]["seconds"] = json!(locked.microseconds / 1_000_000);
+    row["event_data"]["locks"] = json!(locked.locks);
+    Event { table: open.failure.table, row }
+}
+
+/// Its transaction did not commit: what was learnt is not unlearnt by that.
+fn lose(open: Open) {
+    let locked = count_failure(&open.counters);
+    events::write_soon(&failed(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }, None));
+    if let Some(locked) = locked {
+        events::write_soon(&lock_event(&open, locked, None));
+    }
+}
+
+fn follow_transactions() {
+    if !REGISTERED.replace(true) {
+        // SAFETY: the callbacks below keep to what one may do there.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
+        }
+    }
+}
+
+/// Called where nothing may fail any more: only shared memory, a lightweight lock and latches.
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    use pg_sys::XactEvent as E;
+    let is_commit = match event {
+        E::XACT_EVENT_COMMIT => true,
+        // Prepared is not committed: ROLLBACK PREPARED would undo it where nobody looks any more.
+        E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE => false,
+        _ => return,
+    };
+    for open in OPEN.take() {
+        if is_commit && open.has_succeeded {
+            forgive(&open.counters);
+        } else {
+            lose(open);
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn on_subtransaction(
+    event: pg_sys::SubXactEvent::Type,
+    current: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _argument: *mut std::ffi::c_void,
+) {
+    use pg_sys::SubXactEvent as E;
+    match event {
+        E::SUBXACT_EVENT_COMMIT_SUB => OPEN.with_borrow_mut(|all| {
+            all.iter_mut().filter(|open| open.subtransaction == current).for_each(|open| open.subtransaction = parent);
+        }),
+        E::SUBXACT_EVENT_ABORT_SUB => {
+            let lost = OPEN.with_borrow_mut(|all| {
+                let (lost, kept) = std::mem::take(all).into_iter().partition(|open| open.subtransaction == current);
+                *all = kept;
+                Vec::<Open>::from(lost)
+            });
+            lost.into_iter().for_each(lose);
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,117 @@
+//! The guard: what makes guessing slow although any client may roll back, and what makes floods cheap to refuse.
+//!
+//! Promises: a guess is counted before it is looked at, and no ROLLBACK, SAVEPOINT, cancel or disconnect uncounts it; of any
+//! number at once exactly as many are looked at as the limit says; a locked account answers the same to everybody and to
+//! right and wrong alike; counters survive a restart. Threats: guessing from many connections, networks and accounts; an
+//! attacker who fills the table to be forgotten, or who locks somebody out for ever.
+
+mod attempt;
+mod network;
+mod reload;
+mod table;
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::json;
+
+pub use attempt::{PASSWORD, attempt};
+pub use network::must_not_be_blocked;
+pub use table::{COUNTERS, STATE};
+
+use crate::audit::{self, Entry};
+use crate::config::{Config, Limit};
+use crate::events::RINGS;
+use crate::platform::backend;
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::given;
+use table::{Key, Verdict};
+
+extension_sql_file!("guard.sql", name = "guard", requires = ["audit"]);
+
+/// Counts a new account against the network that it comes from.
+pub fn count_sign_up(config: &Config) -> Result<()> {
+    must_not_be_blocked()?;
+    let Some(network) = network::trusted().filter(|_| config.limits.are_enabled) else { return Ok(()) };
+    count("signup", &network, &config.limits.signup)
+}
+
+/// A refusal by which a stranger learns something, such as that an address is taken.
+pub fn note_failure(config: &Config) -> Result<()> {
+    if let Some(blocked) = network::note_failure(config)? {
+        audit::refusal(&blocked);
+    }
+    Ok(())
+}
+
+/// Whether the caller's network, or the database, may cause more such refusals.
+pub fn must_not_be_over_limit(config: &Config) -> Result<()> {
+    if !config.limits.are_enabled {
+        return Ok(());
+    }
+    match network::may_fail(config)? {
+        Some(wait) => Err(over_limit(wait)),
+        None => Ok(()),
+    }
+}
+
+fn count(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
+    let key = Key::new(bucket, subject, "counted")?;
+    match table::begin(key, limit)? {
+        Verdict::Counted => table::end_failed(key, limit, None).map(drop),
+        Verdict::Refused(wait) => Err(over_limit(wait)),
+        Verdict::Undecided => Err(over_limit(1_000_000)),
+    }
+}
+
+fn over_limit(wait: i64) -> Error {
+    table::count_refusal();
+    Error::OverRequestRateLimit { seconds: wait.div_euclid(1_000_000) + 1 }
+}
+
+#[pg_extern(sql = false)]
+fn count_attempt(
+    bucket: Option<&str>,
+    subject: Option<&str>,
+    attempts: Option<i32>,
+    per: Option<Interval>,
+) -> Answer<()> {
+    let wrong = |what: &str| Error::invalid(what, "attempts is from 1 to 1,000,000, per from 1 second to 31 days");
+    let most = given(attempts, "attempts")?;
+    let per = given(per, "per")?.as_micros();
+    if !(1..=1_000_000).contains(&most) {
+        return Err(wrong("attempts is out of range").into());
+    }
+    if !(1_000_000..=31 * 86_400_000_000).contains(&per) {
+        return Err(wrong("per is out of range").into());
+    }
+    let limit = Limit { most: most as u32, per: per as i64, extends: false };
+    Ok(count(&format!("app {}", given(bucket, "bucket")?), given(subject, "subject")?, &limit)?)
+}
+
+#[pg_extern(sql = false)]
+fn guard_status() -> Answer<JsonB> {
+    let [slots, used, locked] = table::usage()?;
+    let [refused, evicted] = table::totals()?;
+    let rings = RINGS.require()?;
+    let [written, dropped, waiting] =
+        rings.find(backend::database()).map_or([0; 3], |place| rings.ring(place).counts());
+    Ok(JsonB(json!({
+        "slots": slots, "used": used, "locked": locked, "refused": refused, "evicted": evicted,
+        "events_written": written, "events_waiting": waiting, "events_dropped": dropped,
+    })))
+}
+
+#[pg_extern(sql = false)]
+fn guard_reset(subject: Option<&str>) -> Answer<i64> {
+    let given = given(subject, "subject")?;
+    backend::must_write()?;
+    // As the counters name it: an address's key, a network, or what count_attempt was given.
+    let subject = match (crate::users::parse_email(given), given.parse::<std::net::IpAddr>()) {
+        (Ok(email), _) => email.key().to_string(),
+        (_, Ok(address)) => network::network(address),
+        _ => given.to_string(),
+    };
+    let entry = Entry { event_type: "guard_reset", code: None, user_id: None, session_id: None, data: json!({}) };
+    audit::record(&entry.with(json!({"subject": subject, "by": backend::session_user()})))?;
+    Ok(table::reset(Key::new("", &subject, "")?)?)
+}
