@@ -67,7 +67,7 @@ fn send(client: &mut Client, statement: &str) -> String {
 #[test]
 fn no_secret_reaches_the_log() {
     let cluster = Cluster::shared();
-    let database = cluster.database();
+    let database = cluster.database().without_limits();
     let mut app = database.app();
     sign_up(&mut app, "known@example.org", PASSWORD);
     database

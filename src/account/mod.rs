@@ -33,13 +33,13 @@ fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
 fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
     let keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, changes)?;
-    audit::record(&Entry::done("user_updated", user_id).with(json!({"keys": keys})))?;
+    audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }
 

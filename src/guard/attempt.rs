@@ -39,10 +39,22 @@ struct Counters {
     login: Option<(Key, Limit)>,
 }
 
+impl Counters {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.account.map(|(key, ..)| key).into_iter().chain(self.login.map(|(key, _)| key))
+    }
+
+    fn have(&self, key: Key) -> bool {
+        self.keys().any(|own| own == key)
+    }
+}
+
 struct Open {
     number: u64,
     subtransaction: pg_sys::SubTransactionId,
     counters: Counters,
+    /// All its counters let it through: the secret may be looked at.
+    is_let_through: bool,
     has_succeeded: bool,
     /// The audit row of the failure that this becomes unless it commits.
     failure: Event,
@@ -68,50 +80,69 @@ pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Con
         audit::refusal(&Entry { code: Some(error.code()), data: failure.data.clone(), ..failure });
         error
     };
-    let limits = &config.limits;
-    let mut counters = Counters { account: None, login: None };
     network::must_not_be_blocked().map_err(refuse)?;
-    if limits.are_enabled {
+    let attempt = Attempt(NEXT.replace(NEXT.get() + 1));
+    if config.limits.are_enabled {
         reload::once(config)?;
-        network::may_fail(config)?.map_or(Ok(()), |wait| Err(refuse(over_limit(wait))))?;
+        if let Some(wait) = network::may_fail(config)? {
+            return Err(refuse(over_limit(wait)));
+        }
+    }
+    // Known to the transaction before it waits for anything: an ERROR while it waits must not leave a counter open.
+    attempt.open(secret, failure.event());
+    if config.limits.are_enabled {
+        attempt.count(secret, subject, config).map_err(|error| {
+            if let Some(open) = attempt.take() {
+                take_back(&open.counters);
+            }
+            refuse(error)
+        })?;
+    }
+    attempt.change(|open| open.is_let_through = true);
+    Ok(attempt)
+}
+
+impl Attempt {
+    fn open(&self, secret: &Secret, failure: Event) {
+        follow_transactions();
+        let open = Open {
+            number: self.0,
+            // SAFETY: reads the transaction's state.
+            subtransaction: unsafe { pg_sys::GetCurrentSubTransactionId() },
+            counters: Counters { account: None, login: None },
+            is_let_through: false,
+            has_succeeded: false,
+            failure,
+            locked: secret.locked,
+        };
+        OPEN.with_borrow_mut(|all| all.push(open));
+    }
+
+    fn count(&self, secret: &Secret, subject: &str, config: &Config) -> Result<()> {
+        let limits = &config.limits;
         if let Some(network) = network::trusted() {
             let key = Key::new(&format!("{} from", secret.name), subject, &network)?;
             match settled(key, &limits.login)? {
-                Verdict::Counted => counters.login = Some((key, limits.login)),
-                Verdict::Refused(wait) => return Err(refuse(over_limit(wait))),
-                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
+                Verdict::Counted => self.change(|open| open.counters.login = Some((key, limits.login))),
+                Verdict::Refused(wait) => return Err(over_limit(wait)),
+                Verdict::Undecided => return Err(over_limit(1_000_000)),
             }
         }
         if let Some((limit, lock)) = limits.lockout {
             let key = Key::new(secret.name, subject, "")?;
-            let verdict = settled(key, &limit).inspect_err(|_| take_back(&counters))?;
-            if verdict != Verdict::Counted {
-                take_back(&counters);
-            }
-            match verdict {
-                Verdict::Counted => counters.account = Some((key, limit, lock)),
-                Verdict::Refused(wait) => return Err(refuse(Error::AccountLocked { seconds: seconds(wait) })),
-                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
+            match settled(key, &limit)? {
+                Verdict::Counted => self.change(|open| open.counters.account = Some((key, limit, lock))),
+                Verdict::Refused(wait) => return Err(Error::AccountLocked { seconds: seconds(wait) }),
+                Verdict::Undecided => return Err(over_limit(1_000_000)),
             }
         }
+        Ok(())
     }
-    follow_transactions();
-    let number = NEXT.replace(NEXT.get() + 1);
-    // SAFETY: reads the transaction's state.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    let open = Open {
-        number,
-        subtransaction,
-        counters,
-        has_succeeded: false,
-        failure: failure.event(),
-        locked: secret.locked,
-    };
-    OPEN.with_borrow_mut(|all| all.push(open));
-    Ok(Attempt(number))
-}
 
-impl Attempt {
+    fn change(&self, change: impl FnOnce(&mut Open)) {
+        OPEN.with_borrow_mut(|all| all.iter_mut().find(|open| open.number == self.0).map(change));
+    }
+
     /// The guess was wrong, or right for somebody who may not come in: counted and in the audit for good before this
     /// returns. Errors that say nothing about the secret take the attempt back.
     pub fn refused(self, error: Error, user_id: Option<Uuid>, config: &Config) -> Error {
@@ -136,11 +167,9 @@ impl Attempt {
 
     /// The guess was right. It is forgiven, with all the failures before it, when the transaction commits.
     pub fn succeeded(self, user_id: Uuid) {
-        OPEN.with_borrow_mut(|all| {
-            if let Some(open) = all.iter_mut().find(|open| open.number == self.0) {
-                open.has_succeeded = true;
-                open.failure.row["user_id"] = json!(user_id);
-            }
+        self.change(|open| {
+            open.has_succeeded = true;
+            open.failure.row["user_id"] = json!(user_id);
         });
     }
 
@@ -155,8 +184,9 @@ impl Attempt {
 /// As long as only attempts under way keep a counter at its limit, their outcome is waited for: many right passwords at
 /// once all get in, of many wrong ones exactly as many as the limit says are looked at.
 fn settled(key: Key, limit: &Limit) -> Result<Verdict> {
-    match table::begin(key, limit)? {
-        Verdict::Undecided => table::wait_for(LONGEST_WAIT_MICROSECONDS, || table::begin(key, limit)),
+    let own = OPEN.with_borrow(|all| all.iter().filter(|open| open.has_succeeded && open.counters.have(key)).count());
+    match table::begin(key, limit, own as u32)? {
+        Verdict::Undecided => table::wait_for(LONGEST_WAIT_MICROSECONDS, || table::begin(key, limit, own as u32)),
         verdict => Ok(verdict),
     }
 }
@@ -170,14 +200,12 @@ fn seconds(microseconds: i64) -> i64 {
 }
 
 fn take_back(counters: &Counters) {
-    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
     // Nothing but a library that is not preloaded fails here, and then there is no counter.
-    keys.for_each(|key| drop(table::take_back(*key)));
+    counters.keys().for_each(|key| drop(table::take_back(key)));
 }
 
 fn forgive(counters: &Counters) {
-    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
-    keys.for_each(|key| drop(table::clear(*key)));
+    counters.keys().for_each(|key| drop(table::clear(key)));
 }
 
 fn count_failure(counters: &Counters) -> Option<Locked> {
@@ -213,6 +241,9 @@ fn lock_event(open: &Open, locked: Locked, user_id: Option<Uuid>) -> Event {
 
 /// Its transaction did not commit: what was learnt is not unlearnt by that.
 fn lose(open: Open) {
+    if !open.is_let_through {
+        return take_back(&open.counters);
+    }
     let locked = count_failure(&open.counters);
     events::write_soon(&failed(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }, None));
     if let Some(locked) = locked {

@@ -56,7 +56,7 @@ pub fn must_not_be_over_limit(config: &Config) -> Result<()> {
 
 fn count(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
     let key = Key::new(bucket, subject, "counted")?;
-    match table::begin(key, limit)? {
+    match table::begin(key, limit, 0)? {
         Verdict::Counted => table::end_failed(key, limit, None).map(drop),
         Verdict::Refused(wait) => Err(over_limit(wait)),
         Verdict::Undecided => Err(over_limit(1_000_000)),

@@ -74,13 +74,14 @@ fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -
     let config = config::current()?;
     let (email, password) = (given(email, "email")?, given(password, "password")?);
     keys::root()?;
-    let email = users::parse_email(email).ok();
-    // Text that is no address is nobody's, and all of it is one subject.
-    let subject = email.as_ref().map_or("", |email| email.key());
-    let who = json!({"email": email.as_ref().map(|email| email.address()), "subject": subject});
+    let parsed = users::parse_email(email).ok();
+    // Text that is no address is nobody's. It is counted like one and not written down: it may be a password.
+    let subject = parsed.as_ref().map_or(email, |email| email.key());
+    let address = parsed.as_ref().map(|email| email.address());
+    let who = json!({"email": address, "subject": address.and(Some(subject))});
     let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
     let mut known = None;
-    match prove(email.as_ref(), password, &config, &mut known)
+    match prove(parsed.as_ref(), password, &config, &mut known)
         .and_then(|user_id| Ok((user_id, door::let_in(user_id, way("login_success", who))?)))
     {
         Ok((user_id, answer)) => {
