@@ -18,6 +18,7 @@ mod identity;
 mod independent;
 mod install;
 mod keys;
+mod logs;
 mod minting;
 mod plans;
 mod planted;

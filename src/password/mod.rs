@@ -16,7 +16,7 @@ use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
-use crate::platform::silence;
+use crate::platform::{log, silence};
 use crate::{config, door, keys, users};
 
 extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
@@ -28,34 +28,64 @@ const PROVIDER: &str = "email";
 #[pg_extern(sql = false)]
 fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_sign_up(email, password, data, options, &mut user_id);
+    log::outcome("sign_up", user_id, &result);
+    Ok(result?)
+}
+
+fn try_sign_up(
+    email: Option<&str>,
+    password: Option<&str>,
+    data: JsonArgument,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
     if !config.enable_signup {
-        return Err(Error::SignupDisabled.into());
+        return Err(Error::SignupDisabled);
     }
-    let email = users::parse_email(given(email, "email")?)?;
-    let password = password::normalise(given(password, "password")?);
+    let (email, password) = (given(email, "email")?, given(password, "password")?);
+    silence::check_literal(password)?;
+    let email = users::parse_email(email)?;
+    let password = password::normalise(password);
     check_policy(&config.password_policy, &password)?;
     let data = users::check_metadata(options::json(data)?)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
     let hash = hashing::hash(&password, config.hash_cost)?;
-    let user_id = users::create(&email, Some(&hash), data)?;
-    Ok(door::let_in(user_id, METHOD, PROVIDER)?)
+    let created = users::create(&email, Some(&hash), data)?;
+    *user_id = Some(created);
+    door::let_in(created, METHOD, PROVIDER)
 }
 
 #[pg_extern(sql = false)]
 fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_sign_in(email, password, options, &mut user_id);
+    log::outcome("sign_in", user_id, &result);
+    Ok(result?)
+}
+
+/// Whose account was meant is known long before it is known whether they are who they say.
+fn try_sign_in(
+    email: Option<&str>,
+    password: Option<&str>,
+    options: JsonArgument,
+    meant: &mut Option<Uuid>,
+) -> Result<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
     let (email, password) = (given(email, "email")?, given(password, "password")?);
+    silence::check_literal(password)?;
     keys::root()?;
     if password.len() > password::HARD_CAP_BYTES {
         // No account has such a password, so this tells nothing and costs nothing.
-        return Err(Error::InvalidCredentials.into());
+        return Err(Error::InvalidCredentials);
     }
     let password = password::normalise(password);
     // Text that is no address is nobody's: it costs the same hash.
@@ -63,15 +93,16 @@ fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -
         Ok(email) => users::find_by_email(&email)?,
         Err(_) => None,
     };
+    *meant = account.as_ref().map(|account| account.id);
     let stored = account.as_ref().and_then(|account| account.encrypted_password.as_deref());
     if !hashing::verify(&password, stored, config.hash_cost)? {
-        return Err(Error::InvalidCredentials.into());
+        return Err(Error::InvalidCredentials);
     }
-    let user_id = account.as_ref().map(|account| account.id).ok_or(Error::InvalidCredentials)?;
+    let user_id = meant.ok_or(Error::InvalidCredentials)?;
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
         replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
     }
-    Ok(door::let_in(user_id, METHOD, PROVIDER)?)
+    door::let_in(user_id, METHOD, PROVIDER)
 }
 
 /// Only if nobody has changed the password meanwhile.

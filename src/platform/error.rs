@@ -68,7 +68,12 @@ impl Error {
         Error::ValidationFailed { what: what.into(), hint: hint.into() }
     }
 
-    fn refusal(self) -> Refusal {
+    /// The stable word, for the log.
+    pub fn code(&self) -> &'static str {
+        self.refusal().code
+    }
+
+    fn refusal(&self) -> Refusal {
         use PgSqlErrorCode as S;
         let (sqlstate, code, message, hint): (S, &'static str, String, Option<String>) = match self {
             Error::InvalidCredentials => {
@@ -131,20 +136,26 @@ impl Error {
                 "an account with this e-mail address exists".into(),
                 Some("sign in, or reset the password".into()),
             ),
-            Error::WeakPassword(reasons) => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "weak_password", "password is too weak".into(), Some(reasons))
-            }
-            Error::PasswordTooLong(limit) => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "password_too_long", "password is too long".into(), Some(limit))
-            }
+            Error::WeakPassword(reasons) => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "weak_password",
+                "password is too weak".into(),
+                Some(reasons.clone()),
+            ),
+            Error::PasswordTooLong(limit) => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "password_too_long",
+                "password is too long".into(),
+                Some(limit.clone()),
+            ),
             Error::EmailAddressInvalid(reason) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
                 "email_address_invalid",
                 "e-mail address is not valid".into(),
-                Some(reason),
+                Some(reason.clone()),
             ),
             Error::ValidationFailed { what, hint } => {
-                (S::ERRCODE_INVALID_PARAMETER_VALUE, "validation_failed", what, Some(hint))
+                (S::ERRCODE_INVALID_PARAMETER_VALUE, "validation_failed", what.clone(), Some(hint.clone()))
             }
             Error::SignupDisabled => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -171,12 +182,12 @@ impl Error {
                 Some("it is for tests; auth.configure('{\"environment\": \"development\"}') allows it".into()),
             ),
             Error::RootKeyMissing { what, hint } => {
-                (S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "root_key_missing", what, Some(hint))
+                (S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE, "root_key_missing", what.clone(), Some(hint.clone()))
             }
             Error::RootKeyMismatch { what } => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "root_key_mismatch",
-                what,
+                what.clone(),
                 Some(
                     "set auth.root_key_file to the keyring that this database was used with; a restore needs it too"
                         .into(),
@@ -225,7 +236,7 @@ impl Error {
                 "outside a transaction block this would have no effect".into(),
                 Some("begin".into()),
             ),
-            Error::Internal(what) => (S::ERRCODE_INTERNAL_ERROR, "unexpected_failure", what, None),
+            Error::Internal(what) => (S::ERRCODE_INTERNAL_ERROR, "unexpected_failure", what.clone(), None),
         };
         Refusal { sqlstate, code, message, hint }
     }
