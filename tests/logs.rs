@@ -2,7 +2,8 @@
 //! there as ever, and what cannot be helped is the table of docs/security.md and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use auth_harness::{Client, Cluster, Database, acting, canary, json, refused, sign_up, wait_until};
@@ -68,6 +69,7 @@ const SETTINGS: &[(&str, &[&str], bool)] = &[
             "auto_explain.log_nested_statements = on",
             "auto_explain.log_format = 'json'",
             "auto_explain.log_level = 'notice'",
+            "log_min_messages = 'notice'",
         ],
         true,
     ),
@@ -135,6 +137,8 @@ const OTHERS: &[&[&str]] = &[
 struct Logs {
     cluster: Cluster,
     database: Database,
+    /// A login that the settings are not for.
+    other: Client,
     people: usize,
 }
 
@@ -166,7 +170,8 @@ impl Logs {
                 grant create on schema public to app;",
             )
             .unwrap();
-        Logs { cluster, database, people: 0 }
+        let other = database.connect("other");
+        Logs { cluster, database, other, people: 0 }
     }
 
     fn set(&self, settings: &[&str]) -> Client {
@@ -182,38 +187,34 @@ impl Logs {
     fn person(&mut self, secret: &str) -> String {
         self.people += 1;
         let email = format!("p{}@example.org", self.people);
-        sign_up(&mut self.database.connect("other"), &email, secret);
+        sign_up(&mut self.other, &email, secret);
         email
     }
 
-    fn marks(&self) -> Vec<usize> {
-        self.files().iter().map(String::len).collect()
+    fn marks(&self) -> Vec<u64> {
+        self.paths().iter().map(|path| std::fs::metadata(path).unwrap().len()).collect()
     }
 
-    fn files(&self) -> Vec<String> {
-        ["server.log", "server.csv", "server.json"]
-            .iter()
-            .map(|name| {
-                let file = std::fs::read(self.cluster.data_dir().join("log").join(name)).unwrap_or_default();
-                String::from_utf8_lossy(&file).into_owned()
-            })
-            .collect()
+    fn paths(&self) -> [PathBuf; 3] {
+        ["server.log", "server.csv", "server.json"].map(|name| self.cluster.data_dir().join("log").join(name))
+    }
+
+    fn read(&self, marks: &[u64]) -> Vec<String> {
+        let read_from = |(path, mark): (&PathBuf, &u64)| {
+            let (mut file, mut text) = (std::fs::File::open(path).unwrap(), Vec::new());
+            file.seek(SeekFrom::Start(*mark)).unwrap();
+            file.read_to_end(&mut text).unwrap();
+            String::from_utf8_lossy(&text).into_owned()
+        };
+        self.paths().iter().zip(marks).map(read_from).collect()
     }
 
     /// What all three have got since the marks, up to a statement that is in all of them.
-    fn since(&self, marks: &[usize]) -> Vec<String> {
-        let end = canary();
-        let mut root = self.database.superuser();
-        refused(root.batch_execute(&format!("select '{end}', 1 / 0")));
-        let news = || -> Vec<String> {
-            self.files()
-                .iter()
-                .zip(marks)
-                .map(|(file, mark)| file.get(*mark..).unwrap_or_default().to_owned())
-                .collect()
-        };
-        wait_until("the log collector to write", LIMIT, || news().iter().all(|file| file.contains(&end)));
-        news()
+    fn since(&self, marks: &[u64]) -> Vec<String> {
+        let (end, before) = (canary(), self.marks());
+        refused(self.database.superuser().batch_execute(&format!("select '{end}', 1 / 0")));
+        wait_until("the log collector to write", LIMIT, || self.read(&before).iter().all(|file| file.contains(&end)));
+        self.read(marks)
     }
 }
 
@@ -414,7 +415,7 @@ fn other_processes_print_no_secret_either() {
         assert!(call.join().unwrap());
     });
     wait_until("the server to recover", LIMIT, || {
-        logs.files()[0].contains("ready to accept connections")
+        logs.read(&marks)[0].contains("ready to accept connections")
             && logs.cluster.try_connect("postgres", "postgres", "").is_ok()
     });
     let text = logs.since(&marks).concat();

@@ -7,6 +7,7 @@ mod config;
 mod docs;
 mod dump;
 mod email;
+mod exposure;
 mod forged;
 mod fuzz;
 mod golden;
