@@ -238,7 +238,7 @@ fn send(client: &mut Client, messages: &[String]) -> String {
         }
     }
     let _ = client.batch_execute("rollback");
-    let _ = client.batch_execute("discard all");
+    let _ = client.batch_execute("drop table if exists t; deallocate all; reset all");
     sqlstate
 }
 
