@@ -46,7 +46,7 @@ fn fold(rows: Vec<Row>, kind: &Secret, limit: &Limit) -> HashMap<String, Remembe
             }
             remembered.count += row.count;
             remembered.ends_at = row.at + limit.per;
-        } else if row.event_type == kind.locked {
+        } else if Some(row.event_type.as_str()) == kind.locked {
             *remembered = Remembered {
                 locked_until: row.at + row.seconds * 1_000_000,
                 locks: row.locks,

@@ -283,7 +283,8 @@ pub fn is_reached(key: Key, limit: &Limit) -> Result<Option<i64>> {
         if counter.is_locked(now) {
             return Some(counter.locked_until - now);
         }
-        counter.is_full(limit).then_some(counter.ends_at - now)
+        // As long as some are under way their outcome may free it.
+        (counter.is_full(limit) && counter.open == 0).then_some(counter.ends_at - now)
     })?;
     Ok(wait.flatten())
 }
