@@ -36,6 +36,9 @@ as 'MODULE_PATHNAME', 'require_aal2_wrapper';
 
 comment on function auth.require_aal2() is '28000 insufficient_aal unless the session has assurance level aal2.';
 
+comment on function auth.gate_status() is
+    'Password hashing on this server: {hashes: how many were run since start, limit: how many may run at once, running: how many do, most_running: the most that did, waiting: how many wait for a place, refused: how many were refused with 53400 hash_gate_busy since start}. For auth_admin.';
+
 -- Owners and privileges from scratch, last in the install script and in every upgrade script. The order matters: with the
 -- owner set last, pg_dump would write the installer's name into every GRANT.
 

@@ -12,6 +12,7 @@ mod platform;
 
 // ledger
 mod schema;
+mod gate;
 mod config;
 mod keys;
 mod hooks;
@@ -35,7 +36,7 @@ mod testing;
 // last: writes what all of them leave behind
 mod worker;
 
-static SHARED: [&dyn platform::shared::AnyArea; 3] = [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS];
+static SHARED: [&dyn platform::shared::AnyArea; 3] = [&gate::GATE, &identity::STAMPS, &events::RINGS];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]

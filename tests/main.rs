@@ -9,6 +9,7 @@ mod dump;
 mod email;
 mod forged;
 mod fuzz;
+mod gate;
 mod golden;
 mod guard;
 mod harness;

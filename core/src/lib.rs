@@ -7,6 +7,7 @@
 pub mod base64url;
 mod crypto;
 pub mod email;
+pub mod gate;
 pub mod hash;
 mod json;
 pub mod jwk;

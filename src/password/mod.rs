@@ -96,8 +96,3 @@ fn check_policy(policy: &password::Policy, password: &str) -> Result<()> {
         }
     })
 }
-
-#[pg_extern(sql = false)]
-fn gate_status() -> Answer<JsonB> {
-    Ok(JsonB(serde_json::json!({"hashes": hashing::count()?})))
-}

@@ -10,6 +10,10 @@ pub static ROOT_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CStr
 pub static TRUSTED_PROXIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 pub static SESSION_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// 0 is the number of processors.
+pub static MAX_CONCURRENT_HASHES: GucSetting<i32> = GucSetting::<i32>::new(0);
+/// Milliseconds.
+pub static HASH_QUEUE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 pub fn define() {
     GucRegistry::define_string_guc(
@@ -43,5 +47,25 @@ pub fn define() {
         &ALLOW_DROP,
         GucContext::Suset,
         GucFlags::empty(),
+    );
+    GucRegistry::define_int_guc(
+        c"auth.max_concurrent_hashes",
+        c"How many passwords may be hashed at the same time on this server.",
+        c"0 is the number of processors. Each hash takes a processor and argon2_memory_kib of memory.",
+        &MAX_CONCURRENT_HASHES,
+        0,
+        1024,
+        GucContext::Sighup,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_int_guc(
+        c"auth.hash_queue_timeout",
+        c"How long a password waits to be hashed before it is refused.",
+        c"0 refuses at once where no place is free.",
+        &HASH_QUEUE_TIMEOUT,
+        0,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
 }

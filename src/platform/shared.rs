@@ -1,7 +1,7 @@
 //! Shared memory: areas that are valid when zeroed, requested by whoever needs one and mapped before the first fork.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::prelude::*;
 
@@ -143,13 +143,3 @@ pub fn with_lock<T>(work: impl FnOnce() -> T) -> T {
         result
     }
 }
-
-/// Counters that have no better home.
-#[repr(C)]
-pub struct Counters {
-    pub hashes: AtomicU64,
-}
-// SAFETY: one atomic.
-unsafe impl Zeroed for Counters {}
-
-pub static COUNTERS: Area<Counters> = Area::new(c"auth counters");
