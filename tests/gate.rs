@@ -249,7 +249,7 @@ fn set(superuser: &mut Client, name: &str, value: &str) {
     });
 }
 
-/// B025, XF16: who waits too long is refused with 53400 hash_gate_busy and has left nothing behind, neither in the line nor in
+/// B025: who waits too long is refused with 53400 hash_gate_busy and has left nothing behind, neither in the line nor in
 /// the database; with a time of 0 nobody waits at all.
 #[test]
 fn who_waits_too_long_is_refused() {
