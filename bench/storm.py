@@ -71,11 +71,15 @@ def beside(db, data, limit, seconds):
     status = lambda: [int(number) for number in db.ask(
         "select s ->> 'waiting', s ->> 'running', s ->> 'hashes', s ->> 'refused' from auth.gate_status() as s").split("|")]
     clients = subprocess.Popen(
-        ["pgbench", "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", str(seconds + 3),
+        ["pgbench", "-n", "-M", "prepared", "-c", str(CLIENTS), "-j", "2", "-T", "3600",
          "-D", f"users={USERS}", "-f", f"{HERE}/storm.sql", DATABASE],
         stdout=subprocess.DEVNULL,
     )
-    while clients.poll() is None and sum(status()[:2]) < CLIENTS * 0.9:
+    # All have connected, and most are hashing or waiting to.
+    connected = f"select count(*) from pg_stat_activity where datname = '{DATABASE}' and application_name = 'pgbench'"
+    while int(db.ask(connected)) < CLIENTS or sum(status()[:2]) < CLIENTS // 2:
+        if clients.poll() is not None:
+            sys.exit("the storm did not begin")
         time.sleep(0.1)
     memory = Memory(data)
     memory.start()
@@ -83,8 +87,13 @@ def beside(db, data, limit, seconds):
     tps, p99 = bystander(seconds)
     after = status()
     most = memory.end()
-    if clients.wait() != 0:
-        sys.exit("a client of the storm failed")
+    if clients.poll() is not None:
+        sys.exit("the storm was over too early")
+    clients.terminate()
+    clients.wait()
+    db.ask("select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'pgbench'")
+    while sum(status()[:2]) > 0 or int(db.ask(connected)) > 0:
+        time.sleep(0.1)
     return tps, p99, (after[2] - before[2]) / seconds, after[3] - before[3], most
 
 
