@@ -46,7 +46,7 @@ pub fn write_durably(events: &[Event]) -> Result<()> {
     backend::must_write()?;
     let mut encoded = events.iter().map(Event::encoded).peekable();
     let deadline = backend::clock() + LONGEST_WAIT_MICROSECONDS;
-    let mut ticket = None;
+    let mut tickets: Vec<(usize, u64)> = Vec::new();
     // SAFETY: the condition variable is initialised; ConditionVariableTimedSleep checks for interrupts, and an ERROR cancels
     // the sleep in transaction abort.
     unsafe {
@@ -54,15 +54,20 @@ pub fn write_durably(events: &[Event]) -> Result<()> {
         loop {
             while let Some(event) = encoded.peek() {
                 let Some(number) = rings.append(backend::database(), event)? else { break };
-                ticket = Some(number);
+                tickets.push(number);
                 encoded.next();
             }
-            if let Some((place, number)) = ticket {
-                rings.wake(place);
-                if encoded.peek().is_none() && rings.ring(place).is_written(number) {
-                    pg_sys::ConditionVariableCancelSleep();
-                    return Ok(());
-                }
+            if let Some((place, _)) = tickets.last() {
+                rings.wake(*place);
+            }
+            let mut outcomes = tickets.iter().map(|(place, number)| rings.ring(*place).outcome(*number));
+            if encoded.peek().is_none() && outcomes.clone().all(|outcome| outcome.is_some()) {
+                pg_sys::ConditionVariableCancelSleep();
+                return if outcomes.all(|outcome| outcome == Some(true)) {
+                    Ok(())
+                } else {
+                    Err(Error::WorkerUnavailable)
+                };
             }
             if backend::clock() >= deadline {
                 pg_sys::ConditionVariableCancelSleep();

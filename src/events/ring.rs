@@ -48,6 +48,8 @@ pub struct Ring {
     written: AtomicU64,
     dropped: AtomicU64,
     worker_latch: AtomicPtr<pg_sys::Latch>,
+    /// Numbers, plus one, of events that were given up, each at its slot.
+    lost: [AtomicU64; RING as usize],
     entries: [UnsafeCell<Entry>; RING as usize],
 }
 
@@ -176,7 +178,10 @@ impl Rings {
     /// Gives up events that can never be written.
     pub fn drop_events(&self, place: usize, number: u64) {
         let ring = &self.rings[place];
-        let before = ring.acknowledged.swap(number, Ordering::AcqRel);
+        let before = ring.acknowledged.load(Ordering::Acquire);
+        // Whoever waits for one of them is told, before it counts as settled.
+        (before..number).for_each(|lost| ring.lost[(lost % RING) as usize].store(lost + 1, Ordering::Release));
+        ring.acknowledged.store(number, Ordering::Release);
         ring.dropped.fetch_add(number - before, Ordering::Relaxed);
         self.announce();
     }
@@ -241,8 +246,10 @@ impl Ring {
                 }) <= backend::clock() - GATHERING_MICROSECONDS)
     }
 
-    pub(super) fn is_written(&self, number: u64) -> bool {
-        self.acknowledged.load(Ordering::Acquire) > number
+    /// Whether the event is settled, and if so, whether it was written.
+    pub(super) fn outcome(&self, number: u64) -> Option<bool> {
+        (self.acknowledged.load(Ordering::Acquire) > number)
+            .then(|| self.lost[(number % RING) as usize].load(Ordering::Acquire) != number + 1)
     }
 
     fn is_idle(&self) -> bool {

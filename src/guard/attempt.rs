@@ -73,6 +73,8 @@ struct Open {
     counters: Counters,
     /// All its counters let it through: the secret may be looked at.
     is_let_through: bool,
+    /// What others share is counted for this attempt, and it has no outcome yet.
+    is_shared_open: bool,
     /// The guess was right; what is still missing may fail without being a guess.
     is_right: bool,
     has_succeeded: bool,
@@ -113,7 +115,7 @@ pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Con
     if config.limits.are_enabled {
         attempt.count(secret, subject, config).map_err(|error| {
             if let Some(open) = attempt.take() {
-                take_back(&open.counters);
+                take_back(&open);
             }
             refuse(error)
         })?;
@@ -131,6 +133,7 @@ impl Attempt {
             subtransaction: unsafe { pg_sys::GetCurrentSubTransactionId() },
             counters: Counters::default(),
             is_let_through: false,
+            is_shared_open: false,
             is_right: false,
             has_succeeded: false,
             failure,
@@ -160,7 +163,10 @@ impl Attempt {
         // Last, because all wait for it.
         if let Some(shared) = network::shared(config)? {
             match settled(shared.key, &shared.limit)? {
-                Verdict::Counted => self.change(|open| open.counters.shared = Some(shared)),
+                Verdict::Counted => self.change(|open| {
+                    open.is_shared_open = true;
+                    open.counters.shared = Some(shared);
+                }),
                 Verdict::Refused(wait) => return Err(over_limit(wait)),
                 Verdict::Undecided => return Err(over_limit(1_000_000)),
             }
@@ -174,7 +180,18 @@ impl Attempt {
 
     /// The guess was right. If what comes then fails, nobody has guessed wrong.
     pub fn is_right(&self) {
+        self.release_shared();
         self.change(|open| open.is_right = true);
+    }
+
+    /// The work that others wait for is done. What comes now may wait for a row of somebody's open transaction, and what
+    /// others share is not kept from them meanwhile.
+    pub fn release_shared(&self) {
+        self.change(|open| {
+            if let Some(shared) = open.counters.shared.as_ref().filter(|_| std::mem::take(&mut open.is_shared_open)) {
+                drop(table::take_back(shared.key));
+            }
+        });
     }
 
     /// How it ended; `user_id` is the account that was meant. A right guess is forgiven, with all the failures before it,
@@ -191,20 +208,17 @@ impl Attempt {
     }
 
     fn succeeded(self, user_id: Option<Uuid>) {
+        self.release_shared();
         self.change(|open| {
             open.has_succeeded = true;
             open.failure.row["user_id"] = json!(user_id);
-            // What others share is free again at once: how long this transaction stays open is nobody's concern.
-            if let Some(shared) = &open.counters.shared {
-                drop(table::take_back(shared.key));
-            }
         });
     }
 
     fn refused(self, error: Error, user_id: Option<Uuid>) -> Error {
         let Some(mut open) = self.take() else { return error };
         if !(open.secret.tells)(&error) {
-            take_back(&open.counters);
+            take_back(&open);
             return error;
         }
         if user_id.is_some() {
@@ -240,9 +254,10 @@ fn seconds(microseconds: i64) -> i64 {
     microseconds.div_euclid(1_000_000) + 1
 }
 
-fn take_back(counters: &Counters) {
+fn take_back(open: &Open) {
+    let shared = open.counters.shared.iter().filter(|_| open.is_shared_open).map(|shared| shared.key);
     // Nothing but a library that is not preloaded fails here, and then there is no counter.
-    counters.keys().chain(counters.shared.iter().map(|shared| shared.key)).for_each(|key| drop(table::take_back(key)));
+    open.counters.keys().chain(shared).for_each(|key| drop(table::take_back(key)));
 }
 
 fn forgive(counters: &Counters) {
@@ -264,8 +279,7 @@ fn fail(open: &Open, code: &str) -> Vec<Event> {
         events.push(lock_event(open, open.secret.locked.unwrap_or_default(), None, locked));
     }
     if let Some(shared) = &open.counters.shared {
-        // After a success it was taken back already.
-        let end = if open.has_succeeded { table::add } else { table::end_failed };
+        let end = if open.is_shared_open { table::end_failed } else { table::add };
         if let Ok(Some(locked)) = end(shared.key, &shared.limit, shared.first_block) {
             events.push(lock_event(open, "network_blocked", shared.network.as_deref(), locked));
         }
@@ -296,10 +310,10 @@ fn lock_event(open: &Open, event_type: &str, network: Option<&str>, locked: Lock
 /// Its transaction did not commit: what was learnt is not unlearnt by that.
 fn lose(open: Open) {
     if !open.is_let_through {
-        return take_back(&open.counters);
+        return take_back(&open);
     }
     if open.is_right && !open.has_succeeded {
-        take_back(&open.counters);
+        take_back(&open);
         return events::write_soon(&event(&open, |row| {
             row["success"] = json!(false);
             row["code"] = json!("interrupted");

@@ -63,11 +63,12 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
     // Failures count while the lockout counter remembers them; locks as long as their repetition lasts longer. Refusals
     // that were made because of a count were not counted themselves.
     static ROWS: Query = Query::write(
-        "select a.event_type, coalesce(a.event_data ->> 'subject', ''), a.count, a.created_at,
+        "select a.event_type, a.event_data ->> 'subject', a.count, a.created_at,
             coalesce((a.event_data ->> 'seconds')::bigint, 0), coalesce((a.event_data ->> 'locks')::integer, 0)
         from auth.audit_log as a
         where a.event_type in ($1, $2, 'login_success', 'guard_reset')
             and a.created_at > clock_timestamp() - interval '48 hours'
+            and a.event_data ->> 'subject' is not null
             and (a.event_type <> $1
                 or (a.created_at > clock_timestamp() - make_interval(secs => $3)
                     and a.code in ('invalid_credentials', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')))

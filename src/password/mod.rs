@@ -63,6 +63,7 @@ fn try_sign_up(
     let attempt = guard::attempt(&guard::ADDRESS, email.key(), who.clone(), &config)?;
     let created = guard::count_sign_up(&config)
         .and_then(|()| hashing::hash(&password, config.hash_cost))
+        .inspect(|_| attempt.release_shared())
         .and_then(|hash| users::create(&email, Some(&hash), data))
         .inspect(|created| *user_id = Some(*created))
         .and_then(|created| door::let_in(created, way("signup", who)));

@@ -130,7 +130,15 @@ pub extern "C-unwind" fn auth_worker(argument: pg_sys::Datum) {
         ring.failed_starts.store(0, Ordering::Release);
         return;
     }
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(ring.database()), None);
+    // Also where ALLOW_CONNECTIONS was switched off after the events came.
+    // SAFETY: once, before any transaction; the ring's database is that of a backend, which existed.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            ring.database(),
+            pg_sys::Oid::INVALID,
+            pg_sys::BGWORKER_BYPASS_ALLOWCONN,
+        )
+    };
     ring.failed_starts.store(0, Ordering::Release);
     ring.set_worker_latch(my_latch());
     settings_of_worker();
@@ -138,6 +146,10 @@ pub extern "C-unwind" fn auth_worker(argument: pg_sys::Datum) {
     let mut goes_on = true;
     while goes_on && idle_since.elapsed() < IDLE && !ring.is_held() {
         let mut pause = IDLE;
+        if BackgroundWorker::sighup_received() {
+            // SAFETY: reads postgresql.conf again, as every process does.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        }
         if ring.is_due() {
             pause = if drain(place) { Duration::ZERO } else { PAUSE_WITH_WORK };
             // What it has written is to be sealed, too.
@@ -176,11 +188,14 @@ fn do_chores(ring: &Ring) -> bool {
             if cleanup::remove_expired(cleanup::GRACE_SECONDS)?.is_partial {
                 goes_on = true;
             } else {
-                audit::empty_next_slot()?;
                 ring.cleaned_at.store(now, Ordering::Relaxed);
             }
             Ok(())
         });
+        if !goes_on {
+            // Where somebody reads the slot it is left for the next time: it needs the slot for itself.
+            in_transaction(audit::empty_next_slot);
+        }
     }
     for outcome in [sealed, cleaned] {
         match outcome {
@@ -218,6 +233,13 @@ fn settings_of_worker() {
         // A lock that a client holds must not stop the shutdown.
         (c"lock_timeout", c"500"),
         (c"synchronous_commit", c"on"),
+        // What an operator has set for the database's clients.
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_isolation", c"read committed"),
+        (c"statement_timeout", c"0"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+        (c"row_security", c"off"),
+        (c"session_replication_role", c"origin"),
         (c"search_path", c"pg_catalog, pg_temp"),
     ] {
         // SAFETY: both are C strings.

@@ -69,23 +69,43 @@ pub fn in_transaction(work: impl FnOnce() -> Result<()>) -> Outcome {
             | pg_sys::panic::CaughtError::RustPanic { ereport: report, .. } => report,
         };
         let code = report.sql_error_code();
+        complain(code, report.message());
         // SAFETY: leaves the failed transaction.
         unsafe { pg_sys::AbortCurrentTransaction() };
         use PgSqlErrorCode as S;
         match code {
-            S::ERRCODE_LOCK_NOT_AVAILABLE
-            | S::ERRCODE_T_R_DEADLOCK_DETECTED
-            | S::ERRCODE_T_R_SERIALIZATION_FAILURE
-            | S::ERRCODE_OUT_OF_MEMORY
-            | S::ERRCODE_DISK_FULL
-            | S::ERRCODE_IO_ERROR
-            | S::ERRCODE_INSUFFICIENT_RESOURCES
-            | S::ERRCODE_TOO_MANY_CONNECTIONS
-            | S::ERRCODE_QUERY_CANCELED => Outcome::TryAgain,
-            _ => Outcome::Bad,
+            // What never becomes better by itself: a row that the table does not take, a table that is gone.
+            S::ERRCODE_INTERNAL_ERROR
+            | S::ERRCODE_UNDEFINED_TABLE
+            | S::ERRCODE_INVALID_SCHEMA_NAME
+            | S::ERRCODE_UNDEFINED_COLUMN
+            | S::ERRCODE_UNDEFINED_OBJECT
+            | S::ERRCODE_UNDEFINED_FUNCTION
+            | S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE
+            | S::ERRCODE_INVALID_TEXT_REPRESENTATION
+            | S::ERRCODE_INVALID_PARAMETER_VALUE
+            | S::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE
+            | S::ERRCODE_STRING_DATA_RIGHT_TRUNCATION
+            | S::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE
+            | S::ERRCODE_UNTRANSLATABLE_CHARACTER
+            | S::ERRCODE_CHECK_VIOLATION
+            | S::ERRCODE_NOT_NULL_VIOLATION
+            | S::ERRCODE_UNIQUE_VIOLATION => Outcome::Bad,
+            _ => Outcome::TryAgain,
         }
     })
     .execute()
+}
+
+/// Once a minute at most: what cannot be written is tried five times a second.
+fn complain(code: PgSqlErrorCode, message: &str) {
+    thread_local! {
+        static LAST: std::cell::Cell<Option<std::time::Instant>> = const { std::cell::Cell::new(None) };
+    }
+    if LAST.get().is_none_or(|at| at.elapsed().as_secs() >= 60) {
+        LAST.set(Some(std::time::Instant::now()));
+        log!("the worker of extension auth cannot write: {message} ({code:?})");
+    }
 }
 
 fn act_as_owner() {
