@@ -213,7 +213,8 @@ fn no_interruption_uncounts_a_guess() {
             assert!(guess.join().unwrap());
         });
     };
-    let evasions: [(&str, &dyn Fn(&str)); 5] = [
+    type Evasion<'a> = (&'a str, &'a dyn Fn(&str));
+    let evasions: [Evasion<'_>; 5] = [
         ("cancel", &|email| end_backend("pg_cancel_backend", email)),
         ("terminate", &|email| end_backend("pg_terminate_backend", email)),
         ("token", &|email| {
