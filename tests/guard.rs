@@ -98,7 +98,7 @@ fn five_failures_lock_the_account() {
     for (email, variant) in [
         ("ada@example.org", "ADA@EXAMPLE.ORG"),
         ("nobody@example.org", "Nobody@example.ORG"),
-        ("no address at all", "another that is none"),
+        ("no address at all", "no address at all"),
     ] {
         // A new connection for each, as somebody would who thinks that it is the connection that counts.
         for _ in 0..5 {

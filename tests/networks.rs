@@ -363,3 +363,32 @@ fn a_blocked_network_is_refused() {
     wait_until("the block to end", LIMIT, || codes("2001:db8:1::1") == welcome);
     assert_eq!(refused(admin.execute("select auth.block_network(null)", &[])).sqlstate, "23502");
 }
+
+/// XJ18, B070: whoever leaves a transaction open after a sign-up or a sign-in, and has others wait for it, uses up nothing of
+/// what callers without an address share.
+#[test]
+fn nobody_holds_the_shared_limit() {
+    for call in ["auth.sign_up('idle@example.org', $1)", "auth.sign_in('ada@example.org', $1)"] {
+        let database = guarded(Cluster::shared(), json!({"rate_limit_database": "4/900"}));
+        for name in ["ada", "bob"] {
+            sign_up(&mut database.app(), &format!("{name}@example.org"), RIGHT);
+        }
+        let statement = format!("select {call}");
+        let mut idle = database.app();
+        let mut transaction = idle.transaction().unwrap();
+        transaction.execute(&statement, &[&RIGHT]).unwrap();
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| database.app().execute(&statement, &[&RIGHT]).is_ok())).collect();
+            let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+            let mut watcher = database.superuser();
+            wait_until("four to wait", LIMIT, || watcher.query(waits, &[]).unwrap().len() == 4);
+            let answer = code(&mut database.app(), "bob@example.org", RIGHT);
+            transaction.commit().unwrap();
+            for waiting in waiting {
+                waiting.join().unwrap();
+            }
+            assert_eq!(answer, "session", "while four wait in {call}");
+        });
+    }
+}
