@@ -12,6 +12,7 @@ mod email;
 mod exposure;
 mod forged;
 mod fuzz;
+mod gate;
 mod golden;
 mod guard;
 mod guard_admin;
