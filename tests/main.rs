@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod audit;
+mod audit_chain;
+mod audit_events;
+mod audit_seal;
 mod carriers;
+mod cleanup;
 mod config;
 mod ddl;
 mod docs;
