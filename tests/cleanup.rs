@@ -4,12 +4,22 @@ use auth_harness::{Client, Cluster, Database, Person, json, refused, sign_in, si
 use serde_json::{Value, json as object};
 
 use crate::audit::{LIMIT, configure, guess};
+use crate::audit_seal::wait_until_sealed;
 use crate::minting::{PASSWORD, count};
 use crate::refresh::{refreshed, refusal, standing};
+use crate::worker::workers;
 
 #[track_caller]
 fn cleaned(database: &Database) -> Value {
     json(&mut database.admin(), "select auth.cleanup()", &[])
+}
+
+/// Someone has an account, and the worker has done its chores, which come again only after ten minutes.
+fn ada_and_no_worker(database: &Database) -> Person {
+    let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    wait_until_sealed(database);
+    wait_until("the worker to leave", LIMIT, || workers(database) == 0);
+    ada
 }
 
 const NOTHING: [(&str, i64); 5] =
@@ -49,7 +59,7 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
     let database = Cluster::shared().database();
     configure(&database, object!({"max_active_sessions": null, "refresh_token_ttl": 3600}));
     let (mut app, mut superuser) = (database.app(), database.superuser());
-    let ada = sign_up(&mut app, "ada@example.org", PASSWORD);
+    let ada = ada_and_no_worker(&database);
     plant(&mut superuser, "1 second", "now", &ada);
     networks(
         &mut superuser,
@@ -110,11 +120,11 @@ fn cleanup_waits_for_nobody() {
     let database = Cluster::shared().database();
     configure(&database, object!({"max_active_sessions": null}));
     let mut superuser = database.superuser();
-    let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    let ada = ada_and_no_worker(&database);
     for title in ["held", "free"] {
-        plant(&mut superuser, "2 days", title, &ada);
+        plant(&mut superuser, "2 hours", title, &ada);
     }
-    networks(&mut superuser, &[("203.0.113.1/32", "now() - interval '2 days'"), ("203.0.113.2/32", "now() - interval '2 days'")]);
+    networks(&mut superuser, &[("203.0.113.1/32", "now() - interval '2 hours'"), ("203.0.113.2/32", "now() - interval '2 hours'")]);
     superuser
         .batch_execute(
             "insert into auth.revocations (scope, subject, not_before, reason, created_at)
@@ -158,7 +168,7 @@ fn a_revocation_outlives_the_sessions_that_it_ended() {
     let database = Cluster::shared().database();
     configure(&database, object!({"max_active_sessions": null}));
     let (mut app, mut superuser) = (database.app(), database.superuser());
-    let ada = sign_up(&mut app, "ada@example.org", PASSWORD);
+    let ada = ada_and_no_worker(&database);
     refreshed(&mut app, &ada.refresh_token);
     assert_eq!(refusal(&mut app, &ada.refresh_token), "refresh_token_already_used");
     superuser.execute("update auth.revocations set created_at = now() - interval '30 days'", &[]).unwrap();

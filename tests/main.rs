@@ -42,3 +42,6 @@ mod standby;
 mod surface;
 mod tidy;
 mod upgrade;
+mod worker;
+mod worker_databases;
+mod worker_faults;
