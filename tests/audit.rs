@@ -68,7 +68,8 @@ fn the_table_has_its_columns_and_indexes() {
             where a.attrelid = 'auth.audit_log'::regclass and a.attname = $1 and not a.attisdropped";
         assert_eq!(superuser.query_one(sql, &[&column]).unwrap().get::<_, String>(0), kind, "{column}");
     }
-    let partitions = count(&mut superuser, "select count(*) from pg_inherits where inhparent = 'auth.audit_log'::regclass");
+    let partitions =
+        count(&mut superuser, "select count(*) from pg_inherits where inhparent = 'auth.audit_log'::regclass");
     assert_eq!(partitions, 24);
     for index in ["btree (user_id, created_at)", "btree (event_type, created_at)", "brin (created_at)"] {
         let sql = format!(
@@ -118,8 +119,13 @@ fn a_row_tells_where_it_comes_from() {
     let mut superuser = database.superuser();
     let mut seen = |email: &str| {
         let row = only(rows(&mut superuser, &format!("event_data ->> 'email' = '{email}'")));
-        let session = superuser.query_one("select jsonb_agg(to_jsonb(s)) from auth.sessions as s where s.id::text = $1",
-            &[&row["session_id"].as_str()]).unwrap().get::<_, Option<Value>>(0);
+        let session = superuser
+            .query_one(
+                "select jsonb_agg(to_jsonb(s)) from auth.sessions as s where s.id::text = $1",
+                &[&row["session_id"].as_str()],
+            )
+            .unwrap()
+            .get::<_, Option<Value>>(0);
         if let Some(session) = session {
             assert_eq!((&session[0]["ip"], &session[0]["user_agent"]), (&row["ip"], &row["user_agent"]), "{email}");
         }
@@ -242,7 +248,8 @@ fn the_audit_joins_with_data_of_the_app() {
         let sql = "insert into orders values ($1, $2, now() + $3 * interval '1 minute')";
         superuser.execute(sql, &[&id, &owner.user_id, &f64::from(minutes)]).unwrap();
     }
-    acting(&mut app, &ada.access_token, |transaction| transaction.execute("select auth.sign_out()", &[]).map(drop)).unwrap();
+    acting(&mut app, &ada.access_token, |transaction| transaction.execute("select auth.sign_out()", &[]).map(drop))
+        .unwrap();
     let join = "select array_agg(o.id) from orders as o join auth.audit_log as a on a.user_id = o.owner_id
         where a.event_type = 'logout' and o.changed_at between a.created_at and a.created_at + interval '10 minutes'";
     let mut service = database.service();

@@ -63,7 +63,8 @@ fn the_chain_outlives_kills_keys_and_restores() {
     let last = verified(&mut database.admin());
 
     // With a row that the dump takes along without its seal.
-    let unsealed = "insert into auth.audit_log (id, slot, event_type, success) values (gen_random_uuid(), 3, 'late', true)";
+    let unsealed =
+        "insert into auth.audit_log (id, slot, event_type, success) values (gen_random_uuid(), 3, 'late', true)";
     database.superuser().execute(unsealed, &[]).unwrap();
     let elsewhere = Cluster::builder().root_key(&format!("{NEW}{OLD}")).start();
     let restored = elsewhere.empty_database();
@@ -92,7 +93,8 @@ fn a_row_is_in_the_slot_of_its_month() {
         sign_up(&mut app, &format!("user{number}@example.org"), PASSWORD);
         guess(&mut app, &format!("nobody{number}@example.org"));
     }
-    let wrong = "select count(*) from auth.audit_log where slot <> (extract(year from created_at at time zone 'UTC') * 12
+    let wrong =
+        "select count(*) from auth.audit_log where slot <> (extract(year from created_at at time zone 'UTC') * 12
         + extract(month from created_at at time zone 'UTC') - 1)::integer % 24
         or tableoid <> format('auth.audit_log_%s', lpad(slot::text, 2, '0'))::regclass";
     assert_eq!(count(&mut superuser, wrong), 0);
@@ -155,7 +157,8 @@ fn a_month_is_emptied_after_two_years() {
     let answer = wait_until_sealed(&database);
     assert_eq!((&answer["sealed"], &answer["last_sequence"]), (&object!(20), &object!(40)));
     assert_eq!(count(&mut superuser, "select count(*) from auth.audit_log where event_type = 'kept'"), 15);
-    let anchors = superuser.query("select first_sequence, last_sequence from auth.audit_anchors order by 1", &[]).unwrap();
+    let anchors =
+        superuser.query("select first_sequence, last_sequence from auth.audit_anchors order by 1", &[]).unwrap();
     let anchors: Vec<(i64, i64)> = anchors.into_iter().map(|row| (row.get(0), row.get(1))).collect();
     assert_eq!(anchors.iter().map(|(first, last)| last - first + 1).sum::<i64>(), 20, "{anchors:?}");
     assert_eq!(anchors.len(), 2, "{anchors:?}");

@@ -126,9 +126,11 @@ fn equal_refusals_are_one_row_with_a_count() {
     for email in ["ada@example.org", "bob@example.org"] {
         assert_eq!(guess(&mut database.app(), email), "invalid_credentials");
     }
-    let answers = storm_with(10, |_| database.app(), |_, mut app| {
-        (0..5).map(|_| guess(&mut app, "ada@example.org")).collect::<Vec<String>>()
-    });
+    let answers = storm_with(
+        10,
+        |_| database.app(),
+        |_, mut app| (0..5).map(|_| guess(&mut app, "ada@example.org")).collect::<Vec<String>>(),
+    );
     assert!(answers.iter().flatten().all(|code| code == "account_locked"), "{answers:?}");
     assert_eq!(guess(&mut database.app(), "bob@example.org"), "account_locked");
     let refused = |name: &str| format!("code = 'account_locked' and event_data ->> 'email' = '{name}@example.org'");

@@ -196,7 +196,10 @@ fn a_chain_is_not_cut_or_mended() {
         assert_eq!(after(&mut superuser, &change)["broken"]["sequence"], broken, "{what}");
     }
     // Two rows with one number: one of them is the wrong one.
-    assert_eq!(after(&mut superuser, &copy("3", 3))["broken"]["sequence"].as_i64().map(|at| (3..=4).contains(&at)), Some(true));
+    assert_eq!(
+        after(&mut superuser, &copy("3", 3))["broken"]["sequence"].as_i64().map(|at| (3..=4).contains(&at)),
+        Some(true)
+    );
     // An anchor that nobody needs is no alarm and no help.
     let spare = "insert into auth.audit_anchors (first_sequence, last_sequence, last_seal, seal) values (3, 4, '', '')";
     assert_eq!(after(&mut superuser, spare)["broken"], Value::Null);
@@ -287,4 +290,36 @@ fn many_rows_are_sealed_in_batches() {
     assert!(batches >= 6, "{batches}");
     let cut = "delete from auth.audit_log where sequence = 1500";
     assert_eq!(after(&mut superuser, cut)["broken"]["sequence"], 1501, "the walk does not end at a page");
+}
+
+/// N17: whoever verifies while others sign in and the worker seals never hears a false alarm, at any isolation level.
+#[test]
+fn verifying_beside_others_is_no_alarm() {
+    let database = Cluster::shared().database();
+    configure(&database, object!({"max_active_sessions": null}));
+    let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    let many = "insert into auth.audit_log (id, slot, event_type, success, created_at)
+        select gen_random_uuid(), a.slot, 'imported', true, a.created_at
+        from auth.audit_log as a, generate_series(1, 1500) as g";
+    database.superuser().execute(many, &[]).unwrap();
+    std::thread::scope(|scope| {
+        let writing: Vec<_> = (0..2)
+            .map(|_| {
+                let mut app = database.app();
+                let email = &ada.email;
+                scope.spawn(move || (0..40).for_each(|_| drop(sign_in(&mut app, email, PASSWORD))))
+            })
+            .collect();
+        let mut admin = database.admin();
+        while !writing.iter().all(|thread| thread.is_finished()) {
+            for level in ["read committed", "repeatable read"] {
+                let mut transaction = admin.transaction().unwrap();
+                transaction.batch_execute(&format!("set transaction isolation level {level}")).unwrap();
+                let answer = verified(&mut transaction);
+                assert_eq!(answer["broken"], Value::Null, "{level}");
+                assert_eq!(answer["sealed"], answer["last_sequence"], "{level}");
+            }
+        }
+    });
+    assert_eq!(wait_until_sealed(&database)["sealed"], 1 + 1500 + 80);
 }

@@ -27,7 +27,13 @@ const NOTHING: [(&str, i64); 5] =
 
 /// Nothing but these.
 fn only(removed: &[(&str, i64)]) -> Value {
-    object!(NOTHING.iter().chain(removed).map(|(kind, rows)| ((*kind).to_owned(), object!(rows))).collect::<serde_json::Map<_, _>>())
+    object!(
+        NOTHING
+            .iter()
+            .chain(removed)
+            .map(|(kind, rows)| ((*kind).to_owned(), object!(rows)))
+            .collect::<serde_json::Map<_, _>>()
+    )
 }
 
 /// A row of each kind that expired so long ago, beside one that is alive; sessions are those of `people`.
@@ -82,9 +88,14 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
     superuser.execute(revocation, &[&None::<uuid::Uuid>, &23.0]).unwrap();
 
     for login in ["app", "service", "sidecar"] {
-        assert_eq!(refused(database.connect(login).query_one("select auth.cleanup()", &[])).sqlstate, "42501", "{login}");
+        assert_eq!(
+            refused(database.connect(login).query_one("select auth.cleanup()", &[])).sqlstate,
+            "42501",
+            "{login}"
+        );
     }
-    let one = [("sessions", 3), ("one_time_tokens", 1), ("pending_sign_ups", 1), ("revocations", 1), ("blocked_networks", 1)];
+    let one =
+        [("sessions", 3), ("one_time_tokens", 1), ("pending_sign_ups", 1), ("revocations", 1), ("blocked_networks", 1)];
     assert_eq!(cleaned(&database), only(&one));
     assert_eq!(cleaned(&database), only(&[]), "a second call");
     for (table, left) in [
@@ -124,7 +135,10 @@ fn cleanup_waits_for_nobody() {
     for title in ["held", "free"] {
         plant(&mut superuser, "2 hours", title, &ada);
     }
-    networks(&mut superuser, &[("203.0.113.1/32", "now() - interval '2 hours'"), ("203.0.113.2/32", "now() - interval '2 hours'")]);
+    networks(
+        &mut superuser,
+        &[("203.0.113.1/32", "now() - interval '2 hours'"), ("203.0.113.2/32", "now() - interval '2 hours'")],
+    );
     superuser
         .batch_execute(
             "insert into auth.revocations (scope, subject, not_before, reason, created_at)
@@ -132,9 +146,13 @@ fn cleanup_waits_for_nobody() {
         )
         .unwrap();
     let mut holder = superuser.transaction().unwrap();
-    for table in ["sessions where not_after < now()", "one_time_tokens where expires_at < now()",
-        "pending_sign_ups where expires_at < now()", "revocations", "blocked_networks"]
-    {
+    for table in [
+        "sessions where not_after < now()",
+        "one_time_tokens where expires_at < now()",
+        "pending_sign_ups where expires_at < now()",
+        "revocations",
+        "blocked_networks",
+    ] {
         assert_eq!(holder.query(&format!("select from auth.{table} limit 1 for update"), &[]).unwrap().len(), 1);
     }
     let mut admin = database.admin();
@@ -201,7 +219,10 @@ fn the_worker_removes_what_expired_a_day_ago() {
     let mut superuser = database.superuser();
     plant(&mut superuser, "23 hours", "young", &ada);
     plant(&mut superuser, "25 hours", "old", &ada);
-    networks(&mut superuser, &[("203.0.113.1/32", "now() - interval '23 hours'"), ("203.0.113.2/32", "now() - interval '25 hours'")]);
+    networks(
+        &mut superuser,
+        &[("203.0.113.1/32", "now() - interval '23 hours'"), ("203.0.113.2/32", "now() - interval '25 hours'")],
+    );
     superuser
         .batch_execute(
             "insert into auth.pending_sign_ups (email, expires_at)

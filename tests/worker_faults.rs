@@ -121,8 +121,7 @@ fn a_shutdown_under_load_keeps_what_was_acknowledged() {
     cluster.start_again();
     let mut superuser = database.superuser();
     let written = "select event_data ->> 'email' from auth.audit_log where code = 'invalid_credentials'";
-    let mut written: Vec<String> =
-        superuser.query(written, &[]).unwrap().into_iter().map(|row| row.get(0)).collect();
+    let mut written: Vec<String> = superuser.query(written, &[]).unwrap().into_iter().map(|row| row.get(0)).collect();
     let rows = written.len();
     written.sort();
     written.dedup();
@@ -156,7 +155,8 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
         }
     }
     assert_eq!((process(&standby, "auth launcher"), process(&standby, "auth worker")), (None, None));
-    let waiting = json(&mut standby.connect(name, "admin"), "select auth.guard_status()", &[])["events_waiting"].clone();
+    let waiting =
+        json(&mut standby.connect(name, "admin"), "select auth.guard_status()", &[])["events_waiting"].clone();
     assert_eq!(waiting, 0);
     let all = "select coalesce(sum(count), 0)::bigint from auth.audit_log";
     let before = count(&mut standby.connect(name, "postgres"), all);
@@ -186,8 +186,24 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
 fn nothing_is_notified() {
     let database = Cluster::shared().database();
     unlimited(&database);
-    let channels = ["auth", "auth_events", "auth_audit", "audit_log", "auth_outbox", "outbox", "auth_worker", "worker",
-        "auth_mail", "mail", "pgrst", "auth.audit_log", "auth.outbox", "auth_sessions", "auth_users", "events"];
+    let channels = [
+        "auth",
+        "auth_events",
+        "auth_audit",
+        "audit_log",
+        "auth_outbox",
+        "outbox",
+        "auth_worker",
+        "worker",
+        "auth_mail",
+        "mail",
+        "pgrst",
+        "auth.audit_log",
+        "auth.outbox",
+        "auth_sessions",
+        "auth_users",
+        "events",
+    ];
     let mut script: String = channels.iter().map(|channel| format!("listen \"{channel}\";\n")).collect();
     script += "listen control;
         select auth.sign_up('ada@example.org', 'correct horse battery') is null;
