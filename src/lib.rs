@@ -13,11 +13,11 @@ mod platform;
 // ledger
 mod schema;
 mod config;
+mod events;
 mod keys;
 mod hooks;
 mod users;
 mod tokens;
-mod events;
 mod audit;
 mod guard;
 mod sessions;

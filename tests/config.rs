@@ -44,6 +44,13 @@ fn profiles_are_the_documented_columns() {
         ("argon2_iterations", json!([2, 1, 2])),
         ("argon2_parallelism", json!([1, 1, 1])),
         ("claims_user_metadata", json!([true, true, true])),
+        ("rate_limit_enabled", json!([true, true, true])),
+        ("rate_limit_login", json!(["5/900", "5/900", "5/900"])),
+        ("rate_limit_signup", json!(["3/3600", "3/3600", "3/3600"])),
+        ("rate_limit_network", json!(["100/900", "100/900", "100/900"])),
+        ("rate_limit_database", json!(["100/60", "100/60", "100/60"])),
+        ("lockout_attempts", json!([5, 3, 5])),
+        ("lockout_duration", json!([1800, 1800, 1800])),
     ];
     // Whatever comes before, a profile is the same.
     let before = json!({"enable_signup": false, "refresh_tokens_enabled": false, "access_token_ttl": 60, "claims_user_metadata": false});
@@ -162,8 +169,20 @@ fn null_is_the_default_or_no_limit() {
         "argon2_iterations",
         "argon2_parallelism",
         "claims_user_metadata",
+        "rate_limit_enabled",
+        "rate_limit_login",
+        "rate_limit_signup",
+        "lockout_duration",
     ];
-    let unlimited = ["jwt_issuer", "refresh_token_ttl", "session_timebox", "max_active_sessions"];
+    let unlimited = [
+        "jwt_issuer",
+        "refresh_token_ttl",
+        "session_timebox",
+        "max_active_sessions",
+        "rate_limit_network",
+        "rate_limit_database",
+        "lockout_attempts",
+    ];
     let defaults = configure(&mut admin, json!({}));
     assert_eq!(defaults.as_object().unwrap().len(), all.len() + unlimited.len());
     configure(

@@ -111,6 +111,7 @@ fn connect(database: &Database, login: &str) -> Client {
         "service" => database.service(),
         "admin" => database.admin(),
         "superuser" => database.superuser(),
+        "sidecar" => database.sidecar(),
         other => panic!("no login {other}"),
     }
 }
@@ -258,6 +259,15 @@ fn the_settings_are_those_of_the_code() {
                 let may_be_unlimited = kind.ends_with("or no limit");
                 let answer = json(&mut admin, "select auth.configure($1)", &[&setting(Value::Null)]);
                 assert_eq!(answer[name].is_null(), may_be_unlimited, "{name} = null");
+            }
+            (_, "rate" | "rate or no limit") => {
+                accepted("1/1".into(), true);
+                accepted("1000000/2678400".into(), true);
+                for wrong in ["0/1", "1/0", "1000001/1", "1/2678401", "1", "many/60", "-1/60"] {
+                    accepted(wrong.into(), false);
+                }
+                let answer = json(&mut admin, "select auth.configure($1)", &[&setting(Value::Null)]);
+                assert_eq!(answer[name].is_null(), kind.ends_with("or no limit"), "{name} = null");
             }
             (_, "true or false") => {
                 accepted(false.into(), true);

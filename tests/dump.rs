@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use auth_harness::{Client, Cluster, Database, Person, acting, canary, json, refused, sign_in, sign_up, storm};
+use auth_harness::{
+    Client, Cluster, Database, Person, acting, canary, json, refused, sign_in, sign_up, storm, wait_until,
+};
 
 use crate::golden::{MEMBERS, assert_same, lines};
 
@@ -78,9 +81,18 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
             values ('session', gen_random_uuid(), now(), 'test');
         insert into auth.one_time_tokens (user_id, purpose, relates_to, link_hash, expires_at)
             select id, 'recovery', email, '\\x0102', now() from auth.users limit 1;
+        insert into auth.audit_anchors (first_sequence, last_sequence, last_seal, seal) values (1, 1, '', '');
+        insert into auth.blocked_networks (network) values ('192.0.2.0/24');
+        insert into auth.audit_log (id, slot, event_type, success)
+            select gen_random_uuid(), slot, 'test', true from generate_series(0, 23) as slot;
         insert into auth.pending_sign_ups (email, expires_at) values ('carol@example.org', now());",
     )
     .unwrap();
+    // The worker has sealed what there is once this one's row is sealed, and then changes nothing more.
+    sign_in(&mut app, "ada@example.org", PASSWORD);
+    wait_until("the audit to be sealed", Duration::from_secs(20), || {
+        lines(&mut root, "select from auth.audit_log where sequence is null limit 1").is_empty()
+    });
     let fingerprint = fingerprint(&mut root);
     for line in fingerprint.lines() {
         assert!(!line.contains(": 0 rows"), "a table that nothing fills proves nothing: {line}");

@@ -142,6 +142,17 @@ fn no_function_finds_a_planted_object() {
     let jwk = "{\"kty\": \"oct\", \"alg\": \"HS256\", \"kid\": \"x\", \"k\": \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
     ask(&mut admin, &format!("select auth.import_signing_key('{jwk}'::pg_catalog.jsonb)"), &[]);
     ask(&mut admin, "select auth.gate_status()", &[]);
+    ask(&mut admin, "select auth.guard_status()", &[]);
+    ask(&mut admin, "select auth.verify_audit()", &[]);
+    ask(&mut admin, "select auth.cleanup()", &[]);
+    for call in [
+        "auth.guard_reset('ada@example.org'::pg_catalog.text)",
+        "auth.network('192.0.2.1'::pg_catalog.inet)",
+        "auth.block_network('192.0.2.0/24'::pg_catalog.cidr)::pg_catalog.text",
+        "auth.unblock_network('192.0.2.0/24'::pg_catalog.cidr)",
+    ] {
+        ask(&mut admin, &format!("select pg_catalog.to_jsonb({call})"), &[]);
+    }
     ask(&mut admin, "select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.admin_users", &[]);
     ask(
         &mut admin,
@@ -157,6 +168,14 @@ fn no_function_finds_a_planted_object() {
     ask(&mut root, &format!("select pg_catalog.to_jsonb(auth.allow_client('{again}')::pg_catalog.text)"), &[]);
     root.batch_execute("begin").unwrap();
     ask(&mut root, &format!("select auth.test_as($1{text})"), &[&"ada@example.org"]);
+    root.batch_execute("commit").unwrap();
+    root.batch_execute("begin").unwrap();
+    for call in [
+        "auth.count_attempt('a'::pg_catalog.text, 'b'::pg_catalog.text, 1, '1 hour'::pg_catalog.interval)",
+        "auth.set_request_context('192.0.2.1'::pg_catalog.inet, 'x'::pg_catalog.text)",
+    ] {
+        ask(&mut root, &format!("select pg_catalog.to_jsonb({call}::pg_catalog.text)"), &[]);
+    }
     root.batch_execute("commit").unwrap();
     root.batch_execute(
         "create table public.made (); alter table public.made add a pg_catalog.int4; drop table public.made",

@@ -197,7 +197,14 @@ fn tables_are_closed_to_every_login_and_role() {
         ),
     );
     assert!(tables.lines().any(|table| table == "auth.users"));
-    let open_to_admin = ["auth.config", "auth.config_history", "auth.hooks"];
+    let open_to_admin = [
+        "auth.config",
+        "auth.config_history",
+        "auth.hooks",
+        "auth.audit_log",
+        "auth.audit_anchors",
+        "auth.blocked_networks",
+    ];
     for (login, role) in [
         ("app", ""),
         ("app", "set role anon"),
@@ -217,7 +224,9 @@ fn tables_are_closed_to_every_login_and_role() {
                 format!("do $$ begin lock table {table} in access exclusive mode; end $$"),
                 format!("copy {table} from stdin"),
             ];
-            if !(login == "admin" && open_to_admin.contains(&table)) {
+            let is_open = (login == "admin" && open_to_admin.contains(&table))
+                || (role == "set role service_role" && table == "auth.audit_log");
+            if !is_open {
                 statements.push(format!("select 1 from {table}"));
                 statements.push(format!("copy {table} to stdout"));
                 statements.push(format!("select whole from {table} as whole"));

@@ -77,7 +77,7 @@ fn sign_in_opens_a_new_session() {
 /// one is told so.
 #[test]
 fn refusals_are_the_same_until_the_password_is_right() {
-    let database = Cluster::shared().database();
+    let database = Cluster::shared().database().without_limits();
     cheap_hashes(&database);
     let (mut app, mut superuser) = (database.app(), database.superuser());
     let mut account = |name: &str, change: &str| {
@@ -222,7 +222,7 @@ fn every_refusal_costs_one_hash() {
 /// one letter are the same. A NUL is no character at all.
 #[test]
 fn every_byte_of_a_password_counts() {
-    let database = Cluster::shared().database();
+    let database = Cluster::shared().database().without_limits();
     let mut app = database.app();
     database.admin().execute("select auth.configure('{\"password_max_length\": 1024}')", &[]).unwrap();
     let long: String = (0..200).map(|place| char::from(b'a' + place % 26)).collect();
@@ -284,7 +284,7 @@ fn every_byte_of_a_password_counts() {
 /// is refused.
 #[test]
 fn imported_hashes_are_verified_and_replaced() {
-    let database = Cluster::shared().database();
+    let database = Cluster::shared().database().without_limits();
     let (mut app, mut superuser) = (database.app(), database.superuser());
     let person = sign_up(&mut app, "ada@example.org", PASSWORD);
     for form in ["$2a$", "$2b$", "$2y$"] {

@@ -67,7 +67,7 @@ fn send(client: &mut Client, statement: &str) -> String {
 #[test]
 fn no_secret_reaches_the_log() {
     let cluster = Cluster::shared();
-    let database = cluster.database();
+    let database = cluster.database().without_limits();
     let mut app = database.app();
     sign_up(&mut app, "known@example.org", PASSWORD);
     database
@@ -127,4 +127,70 @@ fn a_duplicate_address_is_not_shown() {
     }
     let users: i64 = database.superuser().query_one("select count(*) from auth.users", &[]).unwrap().get(0);
     assert_eq!(users, 1);
+}
+
+/// F033: auth.literal_passwords warns of a password that is written into the statement, or refuses it before any work, however
+/// it is quoted; one that is bound passes, in every protocol and plan.
+#[test]
+fn literal_passwords_are_refused_where_that_is_asked_for() {
+    let cluster = Cluster::shared();
+    let database = cluster.database();
+    let mut root = database.superuser();
+    let password = "it's a $ecret of mine";
+    sign_up(&mut database.app(), "known@example.org", password);
+    let literal = [
+        "select auth.sign_in('known@example.org', 'it''s a $ecret of mine')",
+        "select auth.sign_in('known@example.org', $x$it's a $ecret of mine$x$)",
+        "select auth.sign_in('known@example.org', e'it''s a $ecret of mine')",
+        "do $$ begin perform auth.sign_in('known@example.org', 'it''s a $ecret of mine'); end $$",
+        "do 'begin perform auth.sign_in(''known@example.org'', ''it''''s a $ecret of mine''); end'",
+        "prepare p as select auth.sign_in($1, $2); execute p('known@example.org', 'it''s a $ecret of mine'); deallocate p",
+        "with w as (delete from auth.users where email = 'x' returning 1) select auth.sign_in('known@example.org', 'it''s a $ecret of mine')",
+    ];
+    let hashes = |client: &mut Client| {
+        client.query_one("select auth.gate_status() ->> 'hashes'", &[]).unwrap().get::<_, String>(0)
+    };
+    for (level, is_refused) in [("allow", false), ("warn", false), ("reject", true)] {
+        root.batch_execute(&format!("set auth.literal_passwords = '{level}'")).unwrap();
+        for statement in literal {
+            let (before, mark) = (hashes(&mut root), cluster.log_len());
+            match root.batch_execute(statement) {
+                Ok(()) => assert!(!is_refused, "{level}: {statement}"),
+                Err(error) => {
+                    let refusal = refused::<()>(Err(error));
+                    assert_eq!(
+                        (refusal.sqlstate.as_str(), refusal.code.as_str()),
+                        ("22023", "validation_failed"),
+                        "{statement}"
+                    );
+                    assert!(
+                        is_refused && refusal.hint.is_some_and(|hint| hint.contains("$1, $2")),
+                        "{level}: {statement}"
+                    );
+                    let _ = root.batch_execute("deallocate all");
+                }
+            }
+            assert_eq!(
+                cluster.log_since(mark).contains("WARNING:  the password is written"),
+                level == "warn",
+                "{statement}"
+            );
+            assert!(!is_refused || before == hashes(&mut root), "{statement}: no hash was run");
+            assert!(!cluster.log_since(mark).contains("ecret of mine"));
+        }
+        let sign_up = "select auth.sign_up('new@example.org', 'another password')";
+        assert_eq!(root.batch_execute(sign_up).is_err(), is_refused, "{level}: sign_up");
+        root.batch_execute("delete from auth.users where email = 'new@example.org'").unwrap();
+        let call = "select auth.sign_in($1, $2)";
+        root.query(call, &[&"known@example.org", &password]).unwrap();
+        root.query("select auth.sign_in('known@example.org', $1) /* $ecret 'quoted' */", &[&password]).unwrap();
+        let prepared = root.prepare(call).unwrap();
+        for _ in 0..7 {
+            root.query(&prepared, &[&"known@example.org", &password]).unwrap();
+        }
+        // Not given, and too short to tell: judged as ever.
+        assert_eq!(refused(root.query("select auth.sign_in('a', '')", &[])).code, "invalid_credentials");
+        assert_eq!(refused(root.query("select auth.sign_up('b@example.org', $1)", &[&"b"])).code, "weak_password");
+    }
+    assert_eq!(refused(database.app().batch_execute("set auth.literal_passwords = 'allow'")).sqlstate, "42501");
 }

@@ -46,7 +46,7 @@ impl Sealer {
         let Some(tag) = seal.get(4..4 + TAG_BYTES).and_then(|tag| <[u8; TAG_BYTES]>::try_from(tag).ok()) else {
             return false;
         };
-        row.user_id.is_none_or(|user_id| self.tag(&user_id) == tag)
+        row.user_id.is_none_or(|user_id| constant_time_eq(&self.tag(&user_id), &tag))
             && constant_time_eq(&self.seal_with_tag(previous, row, tag), seal)
     }
 

@@ -17,5 +17,6 @@ pub mod keyring;
 pub mod password;
 pub mod refresh_token;
 pub mod seal;
+pub mod statement;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

@@ -28,6 +28,14 @@ impl Database {
         self.cluster.connect(&self.name, user)
     }
 
+    /// For tests about something else that guess more often than an account allows.
+    pub fn without_limits(self) -> Database {
+        self.admin()
+            .execute("select auth.configure('{\"rate_limit_enabled\": false}')", &[])
+            .expect("an administrator can switch limits off");
+        self
+    }
+
     #[track_caller]
     pub fn superuser(&self) -> Client {
         self.connect("postgres")

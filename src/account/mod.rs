@@ -11,6 +11,7 @@ use crate::audit::{self, Entry};
 use crate::identity::{self, Identity};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
+use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
@@ -33,13 +34,13 @@ fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
 fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
     let keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, changes)?;
-    audit::record(&Entry::done("user_updated", user_id).with(json!({"keys": keys})))?;
+    audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }
 
@@ -61,19 +62,27 @@ fn get_session(options: JsonArgument) -> Answer<Option<JsonB>> {
 
 #[pg_extern(sql = false)]
 fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
+    let mut user_id = None;
+    let result = try_sign_out(scope, options, &mut user_id);
+    log::outcome("sign_out", user_id, &result);
+    Ok(result?)
+}
+
+fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;
     let which = match scope {
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,
-        _ => return Err(Error::invalid("unknown scope", "scopes are: local, others, global").into()),
+        _ => return Err(Error::invalid("unknown scope", "scopes are: local, others, global")),
     };
     let ended = sessions::end(user_id, which)?;
     let data = json!({"scope": scope, "sessions": ended});
-    Ok(audit::record(&Entry::done("logout", user_id).in_session(session_id).with(data))?)
+    audit::record(&Entry::done("logout", user_id).in_session(session_id).with(data))
 }
 
 #[pg_extern(sql = false)]

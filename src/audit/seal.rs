@@ -17,7 +17,7 @@ const BATCH: i32 = 500;
 macro_rules! content {
     () => {
         "jsonb_build_array(a.id, a.session_id, a.event_type, a.success, a.code, a.event_data, text(a.ip), a.user_agent,
-            a.count, (extract(epoch from a.created_at) * 1000000)::bigint)::text"
+            a.count, case when isfinite(a.created_at) then (extract(epoch from a.created_at) * 1000000)::bigint end)::text"
     };
 }
 
@@ -217,7 +217,11 @@ fn verify_audit() -> Answer<JsonB> {
         concat!(
             "select a.sequence, a.id, a.user_id, ",
             content!(),
-            ", a.seal
+            ", a.seal,
+                case when isfinite(a.created_at) then
+                    (date_part('year', a.created_at at time zone 'UTC')::integer * 12
+                        + date_part('month', a.created_at at time zone 'UTC')::integer - 1) % 24 = a.slot
+                end
             from auth.audit_log as a where a.sequence > $1 or (a.sequence = $1 and a.id > $2)
             order by a.sequence, a.id limit 1000"
         ),
@@ -235,7 +239,7 @@ fn verify_audit() -> Answer<JsonB> {
         sealed: 0,
     };
     let mut broken = Value::Null;
-    let mut page_end = (0, pgrx::Uuid::from_bytes([0; 16]));
+    let mut page_end = (i64::MIN, pgrx::Uuid::from_bytes([0; 16]));
     while broken.is_null() {
         let mut rows = 0;
         PAGE.each(&[page_end.0.into(), page_end.1.into()], |row| {
@@ -245,7 +249,12 @@ fn verify_audit() -> Answer<JsonB> {
             if broken.is_null() {
                 let user_id = row.optional::<pgrx::Uuid>(3)?.map(|id| *id.as_bytes());
                 let (content, seal) = (row.required::<String>(4)?, row.optional(5)?.unwrap_or_default());
-                if let Some(reason) = walk.step(sequence, user_id, &content, seal)? {
+                let is_in_its_slot = row.optional::<bool>(6)? == Some(true);
+                let reason = match walk.step(sequence, user_id, &content, seal)? {
+                    None if !is_in_its_slot => Some("it is in the slot of another month"),
+                    reason => reason,
+                };
+                if let Some(reason) = reason {
                     broken = json!({"sequence": sequence, "id": from_pg(id), "reason": reason});
                 }
             }

@@ -64,7 +64,8 @@ pub struct Limits {
     pub lockout: Option<(Limit, i64)>,
 }
 
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[]);
+/// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"lockout_duration"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };

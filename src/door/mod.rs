@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::hooks::{self, Event};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
+use crate::platform::log;
 use crate::sessions::{self, Facts};
 use crate::{keys, users};
 
@@ -119,6 +120,7 @@ pub fn mint(session_id: Uuid, facts: &Facts, user: &Value, method: &str, config:
     let claims = through_hook(claims, method)?;
     let token = jwt::sign(&claims, &signing.kid, &signing.key, &backend::random_source())
         .map_err(|error| Error::Internal(error.to_string()))?;
+    log::debug(|| format!("token minted: session {session_id}, key {}, expires {expires_at}", signing.kid));
     Ok((token, expires_at))
 }
 

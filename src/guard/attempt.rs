@@ -10,8 +10,9 @@ use pgrx::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::network::{self, Shared};
+use super::reload;
 use super::table::{self, Key, Locked, Verdict};
-use super::{network, reload};
 use crate::audit::{self, Entry};
 use crate::config::{Config, Limit};
 use crate::events::{self, Event};
@@ -26,27 +27,56 @@ pub struct Secret {
     pub name: &'static str,
     /// Event type of a failed guess.
     pub failure: &'static str,
-    /// Event type of the lock that too many of them bring.
-    pub locked: &'static str,
+    /// Event type of the lock that too many of them bring, where they lock the subject.
+    pub locked: Option<&'static str>,
+    /// What may be learnt by a refusal. Others say nothing about the secret.
+    tells: fn(&Error) -> bool,
 }
 
-pub const PASSWORD: Secret = Secret { name: "password", failure: "login_failure", locked: "account_locked" };
+pub const PASSWORD: Secret = Secret {
+    name: "password",
+    failure: "login_failure",
+    locked: Some("account_locked"),
+    tells: |error| matches!(error, Error::InvalidCredentials | Error::UserBanned | Error::UserNotFound),
+};
 
-/// Counters of an attempt: of the account, and of the account from one network.
-#[derive(Clone, Copy)]
+/// Whether an address has an account.
+pub const ADDRESS: Secret = Secret {
+    name: "address",
+    failure: "signup_failure",
+    locked: None,
+    tells: |error| matches!(error, Error::EmailExists),
+};
+
+/// Counters of an attempt: of the account, of the account from one network, and of the network or the database. The last
+/// is shared with others, so it is open only until the secret was looked at.
+#[derive(Clone, Default)]
 struct Counters {
     account: Option<(Key, Limit, i64)>,
     login: Option<(Key, Limit)>,
+    shared: Option<Shared>,
+}
+
+impl Counters {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        self.account.map(|(key, ..)| key).into_iter().chain(self.login.map(|(key, _)| key))
+    }
+
+    fn have(&self, key: Key) -> bool {
+        self.keys().any(|own| own == key)
+    }
 }
 
 struct Open {
     number: u64,
     subtransaction: pg_sys::SubTransactionId,
     counters: Counters,
+    /// All its counters let it through: the secret may be looked at.
+    is_let_through: bool,
     has_succeeded: bool,
     /// The audit row of the failure that this becomes unless it commits.
     failure: Event,
-    locked: &'static str,
+    secret: &'static Secret,
 }
 
 thread_local! {
@@ -68,80 +98,112 @@ pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Con
         audit::refusal(&Entry { code: Some(error.code()), data: failure.data.clone(), ..failure });
         error
     };
-    let limits = &config.limits;
-    let mut counters = Counters { account: None, login: None };
     network::must_not_be_blocked().map_err(refuse)?;
-    if limits.are_enabled {
+    let attempt = Attempt(NEXT.replace(NEXT.get() + 1));
+    if config.limits.are_enabled {
         reload::once(config)?;
-        network::may_fail(config)?.map_or(Ok(()), |wait| Err(refuse(over_limit(wait))))?;
-        if let Some(network) = network::trusted() {
-            let key = Key::new(&format!("{} from", secret.name), subject, &network)?;
-            match settled(key, &limits.login)? {
-                Verdict::Counted => counters.login = Some((key, limits.login)),
-                Verdict::Refused(wait) => return Err(refuse(over_limit(wait))),
-                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
-            }
-        }
-        if let Some((limit, lock)) = limits.lockout {
-            let key = Key::new(secret.name, subject, "")?;
-            let verdict = settled(key, &limit).inspect_err(|_| take_back(&counters))?;
-            if verdict != Verdict::Counted {
-                take_back(&counters);
-            }
-            match verdict {
-                Verdict::Counted => counters.account = Some((key, limit, lock)),
-                Verdict::Refused(wait) => return Err(refuse(Error::AccountLocked { seconds: seconds(wait) })),
-                Verdict::Undecided => return Err(refuse(over_limit(1_000_000))),
-            }
+        if let Some(wait) = network::may_fail(config)? {
+            return Err(refuse(over_limit(wait)));
         }
     }
-    follow_transactions();
-    let number = NEXT.replace(NEXT.get() + 1);
-    // SAFETY: reads the transaction's state.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    let open = Open {
-        number,
-        subtransaction,
-        counters,
-        has_succeeded: false,
-        failure: failure.event(),
-        locked: secret.locked,
-    };
-    OPEN.with_borrow_mut(|all| all.push(open));
-    Ok(Attempt(number))
+    // Known to the transaction before it waits for anything: an ERROR while it waits must not leave a counter open.
+    attempt.open(secret, failure.event());
+    if config.limits.are_enabled {
+        attempt.count(secret, subject, config).map_err(|error| {
+            if let Some(open) = attempt.take() {
+                take_back(&open.counters);
+            }
+            refuse(error)
+        })?;
+    }
+    attempt.change(|open| open.is_let_through = true);
+    Ok(attempt)
 }
 
 impl Attempt {
-    /// The guess was wrong, or right for somebody who may not come in: counted and in the audit for good before this
-    /// returns. Errors that say nothing about the secret take the attempt back.
-    pub fn refused(self, error: Error, user_id: Option<Uuid>, config: &Config) -> Error {
-        let Some(open) = self.take() else { return error };
-        if !matches!(error, Error::InvalidCredentials | Error::UserBanned | Error::UserNotFound) {
-            take_back(&open.counters);
-            return error;
+    fn open(&self, secret: &'static Secret, failure: Event) {
+        follow_transactions();
+        let open = Open {
+            number: self.0,
+            // SAFETY: reads the transaction's state.
+            subtransaction: unsafe { pg_sys::GetCurrentSubTransactionId() },
+            counters: Counters::default(),
+            is_let_through: false,
+            has_succeeded: false,
+            failure,
+            secret,
+        };
+        OPEN.with_borrow_mut(|all| all.push(open));
+    }
+
+    fn count(&self, secret: &Secret, subject: &str, config: &Config) -> Result<()> {
+        let limits = &config.limits;
+        if let Some(network) = network::trusted().filter(|_| secret.locked.is_some()) {
+            let key = Key::new(&format!("{} from", secret.name), subject, &network)?;
+            match settled(key, &limits.login)? {
+                Verdict::Counted => self.change(|open| open.counters.login = Some((key, limits.login))),
+                Verdict::Refused(wait) => return Err(over_limit(wait)),
+                Verdict::Undecided => return Err(over_limit(1_000_000)),
+            }
         }
-        let mut events = Vec::new();
-        let locked = count_failure(&open.counters);
-        events.push(failed(&open, error.code(), user_id));
-        events.extend(locked.map(|locked| lock_event(&open, locked, user_id)));
-        match network::note_failure(config) {
-            Ok(blocked) => events.extend(blocked.map(|entry| entry.event())),
-            Err(error) => return error,
+        if let Some((limit, lock)) = limits.lockout.filter(|_| secret.locked.is_some()) {
+            let key = Key::new(secret.name, subject, "")?;
+            match settled(key, &limit)? {
+                Verdict::Counted => self.change(|open| open.counters.account = Some((key, limit, lock))),
+                Verdict::Refused(wait) => return Err(Error::AccountLocked { seconds: seconds(wait) }),
+                Verdict::Undecided => return Err(over_limit(1_000_000)),
+            }
         }
-        match events::write_durably(&events) {
-            Ok(()) => error,
-            Err(error) => error,
+        // Last, because all wait for it.
+        if let Some(shared) = network::shared(config)? {
+            match settled(shared.key, &shared.limit)? {
+                Verdict::Counted => self.change(|open| open.counters.shared = Some(shared)),
+                Verdict::Refused(wait) => return Err(over_limit(wait)),
+                Verdict::Undecided => return Err(over_limit(1_000_000)),
+            }
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Open)) {
+        OPEN.with_borrow_mut(|all| all.iter_mut().find(|open| open.number == self.0).map(change));
+    }
+
+    /// How it ended; `user_id` is the account that was meant. A right guess is forgiven, with all the failures before it,
+    /// when the transaction commits. A wrong one is counted and in the audit for good before this returns. Errors that say
+    /// nothing about the secret take the attempt back.
+    pub fn end<T>(self, result: Result<T>, user_id: Option<Uuid>) -> Result<T> {
+        match result {
+            Ok(answer) => {
+                self.succeeded(user_id);
+                Ok(answer)
+            }
+            Err(error) => Err(self.refused(error, user_id)),
         }
     }
 
-    /// The guess was right. It is forgiven, with all the failures before it, when the transaction commits.
-    pub fn succeeded(self, user_id: Uuid) {
-        OPEN.with_borrow_mut(|all| {
-            if let Some(open) = all.iter_mut().find(|open| open.number == self.0) {
-                open.has_succeeded = true;
-                open.failure.row["user_id"] = json!(user_id);
+    fn succeeded(self, user_id: Option<Uuid>) {
+        self.change(|open| {
+            open.has_succeeded = true;
+            open.failure.row["user_id"] = json!(user_id);
+            // What others share is free again at once: how long this transaction stays open is nobody's concern.
+            if let Some(shared) = &open.counters.shared {
+                drop(table::take_back(shared.key));
             }
         });
+    }
+
+    fn refused(self, error: Error, user_id: Option<Uuid>) -> Error {
+        let Some(mut open) = self.take() else { return error };
+        if !(open.secret.tells)(&error) {
+            take_back(&open.counters);
+            return error;
+        }
+        if user_id.is_some() {
+            open.failure.row["user_id"] = json!(user_id);
+        }
+        let events = fail(&open, error.code());
+        events::write_durably(&events).err().unwrap_or(error)
     }
 
     fn take(&self) -> Option<Open> {
@@ -155,8 +217,9 @@ impl Attempt {
 /// As long as only attempts under way keep a counter at its limit, their outcome is waited for: many right passwords at
 /// once all get in, of many wrong ones exactly as many as the limit says are looked at.
 fn settled(key: Key, limit: &Limit) -> Result<Verdict> {
-    match table::begin(key, limit)? {
-        Verdict::Undecided => table::wait_for(LONGEST_WAIT_MICROSECONDS, || table::begin(key, limit)),
+    let own = OPEN.with_borrow(|all| all.iter().filter(|open| open.has_succeeded && open.counters.have(key)).count());
+    match table::begin(key, limit, own as u32)? {
+        Verdict::Undecided => table::wait_for(LONGEST_WAIT_MICROSECONDS, || table::begin(key, limit, own as u32)),
         verdict => Ok(verdict),
     }
 }
@@ -170,54 +233,64 @@ fn seconds(microseconds: i64) -> i64 {
 }
 
 fn take_back(counters: &Counters) {
-    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
     // Nothing but a library that is not preloaded fails here, and then there is no counter.
-    keys.for_each(|key| drop(table::take_back(*key)));
+    counters.keys().chain(counters.shared.iter().map(|shared| shared.key)).for_each(|key| drop(table::take_back(key)));
 }
 
 fn forgive(counters: &Counters) {
-    let keys = counters.account.iter().map(|(key, ..)| key).chain(counters.login.iter().map(|(key, _)| key));
-    keys.for_each(|key| drop(table::clear(*key)));
+    counters.keys().for_each(|key| drop(table::clear(key)));
 }
 
-fn count_failure(counters: &Counters) -> Option<Locked> {
-    if let Some((key, limit)) = &counters.login {
+/// Leaves the attempt counted; what the audit says of it, and of the locks that begin.
+fn fail(open: &Open, code: &str) -> Vec<Event> {
+    let mut events = vec![event(open, |row| {
+        row["success"] = json!(false);
+        row["code"] = json!(code);
+    })];
+    if let Some((key, limit)) = &open.counters.login {
         drop(table::end_failed(*key, limit, None));
     }
-    let (key, limit, lock) = counters.account.as_ref()?;
-    table::end_failed(*key, limit, Some(*lock)).ok().flatten()
+    if let Some((key, limit, lock)) = &open.counters.account
+        && let Ok(Some(locked)) = table::end_failed(*key, limit, Some(*lock))
+    {
+        events.push(lock_event(open, open.secret.locked.unwrap_or_default(), None, locked));
+    }
+    if let Some(shared) = &open.counters.shared {
+        // After a success it was taken back already.
+        let end = if open.has_succeeded { table::add } else { table::end_failed };
+        if let Ok(Some(locked)) = end(shared.key, &shared.limit, shared.first_block) {
+            events.push(lock_event(open, "network_blocked", shared.network.as_deref(), locked));
+        }
+    }
+    events
 }
 
-fn failed(open: &Open, code: &str, user_id: Option<Uuid>) -> Event {
+fn event(open: &Open, change: impl FnOnce(&mut Value)) -> Event {
     let mut row = open.failure.row.clone();
-    row["success"] = json!(false);
-    row["code"] = json!(code);
-    if let Some(user_id) = user_id {
-        row["user_id"] = json!(user_id);
-    }
+    change(&mut row);
     Event { table: open.failure.table, row }
 }
 
-fn lock_event(open: &Open, locked: Locked, user_id: Option<Uuid>) -> Event {
-    let mut row = open.failure.row.clone();
-    if let Some(user_id) = user_id {
-        row["user_id"] = json!(user_id);
-    }
-    row["event_type"] = json!(open.locked);
-    row["success"] = json!(true);
-    row["code"] = Value::Null;
-    row["event_data"]["seconds"] = json!(locked.microseconds / 1_000_000);
-    row["event_data"]["locks"] = json!(locked.locks);
-    Event { table: open.failure.table, row }
+fn lock_event(open: &Open, event_type: &str, network: Option<&str>, locked: Locked) -> Event {
+    event(open, |row| {
+        row["event_type"] = json!(event_type);
+        row["success"] = json!(true);
+        row["code"] = Value::Null;
+        if let Some(network) = network {
+            row["event_data"] = json!({"network": network});
+            row["user_id"] = Value::Null;
+        }
+        row["event_data"]["seconds"] = json!(locked.microseconds / 1_000_000);
+        row["event_data"]["locks"] = json!(locked.locks);
+    })
 }
 
 /// Its transaction did not commit: what was learnt is not unlearnt by that.
 fn lose(open: Open) {
-    let locked = count_failure(&open.counters);
-    events::write_soon(&failed(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }, None));
-    if let Some(locked) = locked {
-        events::write_soon(&lock_event(&open, locked, None));
+    if !open.is_let_through {
+        return take_back(&open.counters);
     }
+    fail(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }).iter().for_each(events::write_soon);
 }
 
 fn follow_transactions() {

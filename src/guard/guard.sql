@@ -17,15 +17,35 @@ comment on column auth.blocked_networks.created_by is 'The login that blocked it
 comment on column auth.blocked_networks.created_at is 'When.';
 comment on column auth.blocked_networks.expires_at is 'When it ends; null: never.';
 
-create function auth.network(ip inet)
-returns cidr
+create function auth.without_mapping(ip inet)
+returns inet
 language sql
 immutable
 strict
 parallel safe
 set search_path = pg_catalog, pg_temp
 as $$
-    select network(set_masklen(ip, case family(ip) when 4 then 32 else 64 end))
+    select case
+        when ip <<= '::ffff:0:0/96'
+            then set_masklen('0.0.0.0'::inet + (set_masklen(ip, 128) - '::ffff:0:0'::inet), masklen(ip) - 96)
+        else ip
+    end
+$$;
+
+comment on function auth.without_mapping(inet) is
+    'Internal: an IPv4-mapped IPv6 address or network (RFC 4291 section 2.5.5.2) as the IPv4 one that it is.';
+
+create function auth.network(ip inet)
+returns cidr
+language sql
+immutable
+strict
+parallel safe
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select network(set_masklen(a.address, case family(a.address) when 4 then 32 else 64 end))
+    from (select auth.without_mapping(set_masklen(ip, case family(ip) when 4 then 32 else 128 end))) as a (address)
 $$;
 
 comment on function auth.network(inet) is
@@ -69,7 +89,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     insert into auth.blocked_networks as b (network, reason, expires_at)
-    values (block_network.network, coalesce(block_network.reason, ''), clock_timestamp() + block_network.duration)
+    values (network(auth.without_mapping(block_network.network)), coalesce(block_network.reason, ''), clock_timestamp() + block_network.duration)
     on conflict (network) do update
     set reason = excluded.reason, expires_at = excluded.expires_at, created_by = session_user,
         created_at = clock_timestamp()
@@ -85,7 +105,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
     with removed as (
-        delete from auth.blocked_networks as b where b.network = unblock_network.network returning 1
+        delete from auth.blocked_networks as b where b.network = network(auth.without_mapping(unblock_network.network)) returning 1
     )
     select exists (select from removed)
 $$;

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
 
-pub use attempt::{PASSWORD, attempt};
+pub use attempt::{ADDRESS, PASSWORD, attempt};
 pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 
@@ -30,33 +30,13 @@ extension_sql_file!("guard.sql", name = "guard", requires = ["audit"]);
 
 /// Counts a new account against the network that it comes from.
 pub fn count_sign_up(config: &Config) -> Result<()> {
-    must_not_be_blocked()?;
     let Some(network) = network::trusted().filter(|_| config.limits.are_enabled) else { return Ok(()) };
     count("signup", &network, &config.limits.signup)
 }
 
-/// A refusal by which a stranger learns something, such as that an address is taken.
-pub fn note_failure(config: &Config) -> Result<()> {
-    if let Some(blocked) = network::note_failure(config)? {
-        audit::refusal(&blocked);
-    }
-    Ok(())
-}
-
-/// Whether the caller's network, or the database, may cause more such refusals.
-pub fn must_not_be_over_limit(config: &Config) -> Result<()> {
-    if !config.limits.are_enabled {
-        return Ok(());
-    }
-    match network::may_fail(config)? {
-        Some(wait) => Err(over_limit(wait)),
-        None => Ok(()),
-    }
-}
-
 fn count(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
     let key = Key::new(bucket, subject, "counted")?;
-    match table::begin(key, limit)? {
+    match table::begin(key, limit, 0)? {
         Verdict::Counted => table::end_failed(key, limit, None).map(drop),
         Verdict::Refused(wait) => Err(over_limit(wait)),
         Verdict::Undecided => Err(over_limit(1_000_000)),

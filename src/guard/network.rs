@@ -5,10 +5,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use serde_json::json;
-
 use super::table::{self, Key};
-use crate::audit::{self, Entry};
+use crate::audit;
 use crate::config::{Config, Limit};
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
@@ -48,39 +46,36 @@ pub fn must_not_be_blocked() -> Result<()> {
     }
 }
 
-fn counter(config: &Config) -> Result<Option<(Key, Limit, Option<i64>, Option<String>)>> {
+/// The counter that a caller shares with others: of its network, or of the database where its address is not known.
+#[derive(Clone)]
+pub struct Shared {
+    pub key: Key,
+    pub limit: Limit,
+    /// Microseconds; none where reaching the limit blocks nothing.
+    pub first_block: Option<i64>,
+    pub network: Option<String>,
+}
+
+pub fn shared(config: &Config) -> Result<Option<Shared>> {
     let limits = &config.limits;
     Ok(match (trusted(), limits.network, limits.database) {
-        (Some(network), Some(limit), _) => {
-            Some((Key::new("network", &network, "")?, limit, Some(FIRST_BLOCK_MICROSECONDS), Some(network)))
+        (Some(network), Some(limit), _) => Some(Shared {
+            key: Key::new("network", &network, "")?,
+            limit,
+            first_block: Some(FIRST_BLOCK_MICROSECONDS),
+            network: Some(network),
+        }),
+        (None, _, Some(limit)) => {
+            Some(Shared { key: Key::new("database", "", "")?, limit, first_block: None, network: None })
         }
-        (None, _, Some(limit)) => Some((Key::new("database", "", "")?, limit, None, None)),
         _ => None,
     })
 }
 
-/// How long, in microseconds, the caller's network (or the database) may cause no more failures; None: it may.
+/// How long, in microseconds, the caller may cause no more failures; None: it may.
 pub fn may_fail(config: &Config) -> Result<Option<i64>> {
-    match counter(config)? {
-        Some((key, limit, ..)) => table::is_reached(key, &limit),
+    match shared(config)? {
+        Some(shared) => table::is_reached(shared.key, &shared.limit),
         None => Ok(None),
     }
-}
-
-/// Counts a failure; the audit row of the block that begins with it.
-pub fn note_failure(config: &Config) -> Result<Option<Entry<'static>>> {
-    if !config.limits.are_enabled {
-        return Ok(None);
-    }
-    let Some((key, limit, first_block, network)) = counter(config)? else { return Ok(None) };
-    let blocked = table::add(key, &limit, first_block)?;
-    Ok(blocked.map(|blocked| Entry {
-        event_type: "network_blocked",
-        code: None,
-        user_id: None,
-        session_id: None,
-        data: json!({
-            "network": network, "seconds": blocked.microseconds / 1_000_000, "locks": blocked.locks,
-        }),
-    }))
 }

@@ -19,8 +19,8 @@ pub fn once(config: &Config) -> Result<()> {
     if table::is_loaded()? {
         return Ok(());
     }
-    for secret in SECRETS {
-        reload(secret, config)?;
+    for kind in SECRETS {
+        reload(kind, config)?;
     }
     reload_networks(config)?;
     table::set_loaded()
@@ -36,17 +36,17 @@ struct Row {
 }
 
 /// Adds up rows in the order in which they happened.
-fn fold(rows: Vec<Row>, secret: &Secret, limit: &Limit) -> HashMap<String, Remembered> {
+fn fold(rows: Vec<Row>, kind: &Secret, limit: &Limit) -> HashMap<String, Remembered> {
     let mut all: HashMap<String, Remembered> = HashMap::new();
     for row in rows {
         let remembered = all.entry(row.subject).or_default();
-        if row.event_type == secret.failure {
+        if row.event_type == kind.failure {
             if remembered.ends_at <= row.at {
                 remembered.count = 0;
             }
             remembered.count += row.count;
             remembered.ends_at = row.at + limit.per;
-        } else if row.event_type == secret.locked {
+        } else if Some(row.event_type.as_str()) == kind.locked {
             *remembered = Remembered {
                 locked_until: row.at + row.seconds * 1_000_000,
                 locks: row.locks,
@@ -59,7 +59,7 @@ fn fold(rows: Vec<Row>, secret: &Secret, limit: &Limit) -> HashMap<String, Remem
     all
 }
 
-fn reload(secret: &'static Secret, config: &Config) -> Result<()> {
+fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
     // Failures count while the lockout counter remembers them; locks as long as their repetition lasts longer. Refusals
     // that were made because of a count were not counted themselves.
     static ROWS: Query = Query::write(
@@ -77,7 +77,7 @@ fn reload(secret: &'static Secret, config: &Config) -> Result<()> {
     let Some((limit, _)) = config.limits.lockout else { return Ok(()) };
     let mut rows = Vec::new();
     let seconds = limit.per as f64 / 1e6;
-    ROWS.each(&[secret.failure.into(), secret.locked.into(), seconds.into()], |row| {
+    ROWS.each(&[kind.failure.into(), kind.locked.into(), seconds.into()], |row| {
         rows.push(Row {
             event_type: row.required(1)?,
             subject: row.required(2)?,
@@ -88,9 +88,9 @@ fn reload(secret: &'static Secret, config: &Config) -> Result<()> {
         });
         Ok(())
     })?;
-    for (subject, remembered) in fold(rows, secret, &limit) {
+    for (subject, remembered) in fold(rows, kind, &limit) {
         if remembered.count > 0 || remembered.locks > 0 {
-            table::restore(Key::new(secret.name, &subject, "")?, &limit, &remembered)?;
+            table::restore(Key::new(kind.name, &subject, "")?, &limit, &remembered)?;
         }
     }
     Ok(())

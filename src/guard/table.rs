@@ -195,15 +195,16 @@ fn with_counter<T>(key: Key, is_wanted: bool, work: impl FnOnce(&mut Counter, i6
     }))
 }
 
-/// Counts an attempt before its outcome is known.
-pub fn begin(key: Key, limit: &Limit) -> Result<Verdict> {
+/// Counts an attempt before its outcome is known. `own` of those that are open are the caller's own and were right: they
+/// are no reason to wait.
+pub fn begin(key: Key, limit: &Limit, own: u32) -> Result<Verdict> {
     let verdict = with_counter(key, true, |counter, now| {
         counter.most = limit.most;
         if counter.is_locked(now) {
             return Verdict::Refused(counter.locked_until - now);
         }
-        if counter.is_full(limit) {
-            return match counter.open {
+        if counter.count.saturating_sub(own) >= limit.most {
+            return match counter.open.saturating_sub(own) {
                 0 => Verdict::Refused(counter.ends_at - now),
                 _ => Verdict::Undecided,
             };
@@ -282,7 +283,8 @@ pub fn is_reached(key: Key, limit: &Limit) -> Result<Option<i64>> {
         if counter.is_locked(now) {
             return Some(counter.locked_until - now);
         }
-        counter.is_full(limit).then_some(counter.ends_at - now)
+        // As long as some are under way their outcome may free it.
+        (counter.is_full(limit) && counter.open == 0).then_some(counter.ends_at - now)
     })?;
     Ok(wait.flatten())
 }

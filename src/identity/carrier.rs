@@ -13,8 +13,8 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 
 use crate::platform::backend::{transaction, transaction_of};
-use crate::platform::settings;
 use crate::platform::shared::{Area, Zeroed};
+use crate::platform::{settings, silence};
 
 #[derive(Clone, Copy)]
 pub enum Carrier {
@@ -165,6 +165,9 @@ fn assigned(carrier: Carrier, extra: *mut c_void) {
     let stamp = if extra.is_null() { NEVER } else { unsafe { *extra.cast::<u32>() } };
     LOCAL.epoch.set(LOCAL.epoch.get() + 1);
     LOCAL.stamps[carrier as usize].set(stamp);
+    if !matches!(carrier, Carrier::Claims) {
+        silence::token_is_set();
+    }
     // SAFETY: a worker's own stamps mean nothing; a leader writes only its own entry.
     unsafe {
         if !pg_sys::MyProc.is_null()

@@ -23,12 +23,17 @@ pub use verify::Identity;
 
 use crate::platform::backend::{statement_time, to_pg, unix_seconds};
 use crate::platform::error::{Answer, Error, Result};
+use crate::platform::log;
 
 extension_sql_file!("identity.sql", name = "identity", requires = ["sessions"]);
 
 /// The signed-in user who asks, or the refusal that a flow of theirs gives.
 pub fn require_user() -> Result<std::rc::Rc<Identity>> {
-    current()?.filter(|identity| identity.user_id().is_some()).ok_or(Error::NoAuthorization)
+    let user = current()?.filter(|identity| identity.user_id().is_some()).ok_or(Error::NoAuthorization);
+    if let Err(error) = &user {
+        log::debug(|| format!("refused, a signed-in user is needed: {}", error.code()));
+    }
+    user
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]
@@ -81,7 +86,10 @@ fn require_uid() -> Answer<pgrx::Uuid> {
 fn require_aal2() -> Answer<()> {
     match require_user()?.text("aal") {
         Some("aal2" | "aal3") => Ok(()),
-        _ => Err(Error::InsufficientAal.into()),
+        _ => {
+            log::debug(|| format!("refused, aal2 is needed: {}", Error::InsufficientAal.code()));
+            Err(Error::InsufficientAal.into())
+        }
     }
 }
 

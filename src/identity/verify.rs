@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::platform::backend::{clock, statement_time, unix_seconds};
 use crate::platform::error::{Error, Result};
+use crate::platform::log;
 use crate::platform::relation;
 use crate::{keys, sessions, users};
 
@@ -73,9 +74,11 @@ pub fn hear_news() {
 /// Everything that is asked of a token.
 pub fn accept(token: &str) -> Result<Rc<Identity>> {
     hear_news();
-    let identity = verified(token)?;
-    standing(&identity)?;
-    Ok(identity)
+    let result = verified(token);
+    let session_id = result.as_ref().ok().and_then(|identity| identity.session_id);
+    let result = result.and_then(|identity| standing(&identity).map(|()| identity));
+    log::debug(|| format!("token judged: session {}: {}", log::name(session_id), log::word(&result)));
+    result
 }
 
 /// The unchanging half.

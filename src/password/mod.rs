@@ -14,13 +14,12 @@ use uuid::Uuid;
 use auth_core::email::Email;
 use auth_core::password::{self, Refused};
 
-use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
-use crate::platform::silence;
+use crate::platform::{log, silence};
 use crate::{door, guard, keys, users};
 
 extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
@@ -32,79 +31,95 @@ const PROVIDER: &str = "email";
 #[pg_extern(sql = false)]
 fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_sign_up(email, password, data, options, &mut user_id);
+    log::outcome("sign_up", user_id, &result);
+    Ok(result?)
+}
+
+fn try_sign_up(
+    email: Option<&str>,
+    password: Option<&str>,
+    data: JsonArgument,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
     if !config.enable_signup {
-        return Err(Error::SignupDisabled.into());
+        return Err(Error::SignupDisabled);
     }
-    let email = users::parse_email(given(email, "email")?)?;
-    let password = password::normalise(given(password, "password")?);
+    let (email, password) = (given(email, "email")?, given(password, "password")?);
+    silence::check_literal(password)?;
+    let email = users::parse_email(email)?;
+    let password = password::normalise(password);
     check_policy(&config.password_policy, &password)?;
     let data = users::check_metadata(options::json(data)?)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
-    guard::must_not_be_over_limit(&config)?;
-    guard::count_sign_up(&config)?;
-    let hash = hashing::hash(&password, config.hash_cost)?;
-    let user_id = users::create(&email, Some(&hash), data).map_err(|error| sign_up_refused(&email, error, &config))?;
-    Ok(door::let_in(user_id, way("signup", json!({"email": email.address()})))?)
+    let who = json!({"email": email.address()});
+    // That an address is taken is worth knowing to a stranger who tries many.
+    let attempt = guard::attempt(&guard::ADDRESS, email.key(), who.clone(), &config)?;
+    let created = guard::count_sign_up(&config)
+        .and_then(|()| hashing::hash(&password, config.hash_cost))
+        .and_then(|hash| users::create(&email, Some(&hash), data))
+        .inspect(|created| *user_id = Some(*created))
+        .and_then(|created| door::let_in(created, way("signup", who)));
+    attempt.end(created, *user_id)
 }
 
 fn way(event_type: &'static str, data: Value) -> door::Way {
     door::Way { method: METHOD, provider: PROVIDER, event_type, data }
 }
 
-/// That an address is taken is worth knowing to a stranger who tries many.
-fn sign_up_refused(email: &Email, error: Error, config: &Config) -> Error {
-    let data = json!({"email": email.address()});
-    let code = Some(error.code());
-    audit::refusal(&Entry { event_type: "signup_failure", code, user_id: None, session_id: None, data });
-    match error {
-        Error::EmailExists => guard::note_failure(config).err().unwrap_or(error),
-        error => error,
-    }
-}
-
 #[pg_extern(sql = false)]
 fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
+    let mut meant = None;
+    let result = try_sign_in(email, password, options, &mut meant);
+    log::outcome("sign_in", meant, &result);
+    Ok(result?)
+}
+
+/// `meant` is the account with this address, whether or not the password is its own.
+fn try_sign_in(
+    email: Option<&str>,
+    password: Option<&str>,
+    options: JsonArgument,
+    meant: &mut Option<Uuid>,
+) -> Result<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
     let (email, password) = (given(email, "email")?, given(password, "password")?);
+    silence::check_literal(password)?;
     keys::root()?;
-    let email = users::parse_email(email).ok();
-    // Text that is no address is nobody's, and all of it is one subject.
-    let subject = email.as_ref().map_or("", |email| email.key());
-    let who = json!({"email": email.as_ref().map(|email| email.address()), "subject": subject});
+    let parsed = users::parse_email(email).ok();
+    // Text that is no address is nobody's. It is counted like one and not written down: it may be a password.
+    let subject = parsed.as_ref().map_or(email, |email| email.key());
+    let address = parsed.as_ref().map(|email| email.address());
+    let who = json!({"email": address, "subject": address.and(Some(subject))});
     let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
-    let mut known = None;
-    match prove(email.as_ref(), password, &config, &mut known)
-        .and_then(|user_id| Ok((user_id, door::let_in(user_id, way("login_success", who))?)))
-    {
-        Ok((user_id, answer)) => {
-            attempt.succeeded(user_id);
-            Ok(answer)
-        }
-        Err(error) => Err(attempt.refused(error, known, &config).into()),
-    }
+    let answer = prove(parsed.as_ref(), password, &config, meant)
+        .and_then(|user_id| door::let_in(user_id, way("login_success", who)));
+    attempt.end(answer, *meant)
 }
 
-/// Whose password it is. `known` is the account that is meant, if there is one, also where the password is wrong.
-fn prove(email: Option<&Email>, password: &str, config: &Config, known: &mut Option<Uuid>) -> Result<Uuid> {
+/// Whose password it is.
+fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Option<Uuid>) -> Result<Uuid> {
+    let password = password::normalise(password);
     if password.len() > password::HARD_CAP_BYTES {
         // No account has such a password, so this tells nothing and costs no hash.
         return Err(Error::InvalidCredentials);
     }
-    let password = password::normalise(password);
     let account = email.map(users::find_by_email).transpose()?.flatten();
-    *known = account.as_ref().map(|account| account.id);
+    *meant = account.as_ref().map(|account| account.id);
     let stored = account.as_ref().and_then(|account| account.encrypted_password.as_deref());
     if !hashing::verify(&password, stored, config.hash_cost)? {
         return Err(Error::InvalidCredentials);
     }
-    let user_id = known.ok_or(Error::InvalidCredentials)?;
+    let user_id = meant.ok_or(Error::InvalidCredentials)?;
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
         replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
     }

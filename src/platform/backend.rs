@@ -72,6 +72,12 @@ pub fn database() -> pg_sys::Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
+/// Whether this is a background worker, and no client's backend.
+pub fn is_worker() -> bool {
+    // SAFETY: reads a pointer of the process.
+    unsafe { !pg_sys::MyBgworkerEntry.is_null() }
+}
+
 /// Before any work of a function that writes: on a standby and in a read-only transaction it fails before it has hashed.
 pub fn must_write() -> Result<()> {
     // SAFETY: both read statics of the backend.

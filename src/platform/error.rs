@@ -42,6 +42,7 @@ pub enum Error {
     RootKeyMissing { what: String, hint: String },
     RootKeyMismatch { what: String },
     NotPreloaded,
+    UpdateNeeded,
     NotInstalled,
     // 42501
     NetworkBlocked,
@@ -213,6 +214,12 @@ impl Error {
                 "not_preloaded",
                 "extension auth is not preloaded".into(),
                 Some("add to postgresql.conf: shared_preload_libraries = 'auth'   and restart the server".into()),
+            ),
+            Error::UpdateNeeded => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "update_needed",
+                "extension auth of this database is older than the library of the server".into(),
+                Some("as a superuser: alter extension auth update".into()),
             ),
             Error::NotInstalled => (
                 S::ERRCODE_UNDEFINED_OBJECT,

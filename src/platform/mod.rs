@@ -4,6 +4,7 @@
 
 pub mod backend;
 pub mod error;
+pub mod log;
 pub mod options;
 pub mod query;
 pub mod relation;

@@ -235,7 +235,7 @@ impl Relation {
             let columns =
                 self.columns.iter().map(|name| pg_sys::get_attnum(table, name.as_ptr())).collect::<Vec<AttrNumber>>();
             if columns.iter().any(|&number| number <= 0) {
-                return Err(Error::NotInstalled);
+                return Err(Error::UpdateNeeded);
             }
             Ok(Located { table, index, columns })
         }

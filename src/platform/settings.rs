@@ -2,7 +2,30 @@
 
 use std::ffi::CString;
 
+use pgrx::PostgresGucEnum;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+/// What becomes of a password that is written into the statement.
+#[derive(Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum LiteralPasswords {
+    #[name = c"allow"]
+    Allow,
+    #[name = c"warn"]
+    Warn,
+    #[name = c"reject"]
+    Reject,
+}
+
+/// What `log` writes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, PostgresGucEnum)]
+pub enum LogLevel {
+    #[name = c"off"]
+    Off,
+    #[name = c"info"]
+    Info,
+    #[name = c"debug"]
+    Debug,
+}
 
 /// Path of the keyring file.
 pub static ROOT_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -10,6 +33,11 @@ pub static ROOT_KEY_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CStr
 pub static TRUSTED_PROXIES: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
 pub static SESSION_IDENTITY: GucSetting<bool> = GucSetting::<bool>::new(false);
 pub static ALLOW_DROP: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// Names of the app's own functions that take a secret, separated by commas.
+pub static SECRET_FUNCTIONS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c""));
+pub static LITERAL_PASSWORDS: GucSetting<LiteralPasswords> =
+    GucSetting::<LiteralPasswords>::new(LiteralPasswords::Allow);
+pub static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLevel::Off);
 
 /// Counters of the guard, for the whole server.
 pub static GUARD_SLOTS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
@@ -64,6 +92,30 @@ pub fn define() {
         c"Whether extension auth, with every user in it, may be dropped.",
         c"",
         &ALLOW_DROP,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_string_guc(
+        c"auth.secret_functions",
+        c"The app's own functions that take a password or a token.",
+        c"Comma-separated; statements that call one are kept out of the log as those of extension auth are.",
+        &SECRET_FUNCTIONS,
+        GucContext::Sighup,
+        GucFlags::SUPERUSER_ONLY,
+    );
+    GucRegistry::define_enum_guc(
+        c"auth.literal_passwords",
+        c"What becomes of a password that is written into the statement instead of bound as a parameter.",
+        c"",
+        &LITERAL_PASSWORDS,
+        GucContext::Suset,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_enum_guc(
+        c"auth.log_level",
+        c"What extension auth writes into the server's log about its own decisions.",
+        c"Never a password, a token or a key.",
+        &LOG_LEVEL,
         GucContext::Suset,
         GucFlags::empty(),
     );

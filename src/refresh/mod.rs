@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
-use crate::platform::silence;
+use crate::platform::{log, silence};
 use crate::sessions::{self, Revoked, Session};
 use crate::{door, guard};
 
@@ -29,22 +29,30 @@ const MOST_ROUNDS: usize = 8;
 #[pg_extern(sql = false)]
 fn refresh(refresh_token: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_refresh(refresh_token, options, &mut user_id);
+    log::outcome("refresh", user_id, &result);
+    Ok(result?)
+}
+
+fn try_refresh(refresh_token: Option<&str>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
     if !config.refresh_tokens_enabled {
-        return Err(Error::RefreshDisabled.into());
+        return Err(Error::RefreshDisabled);
     }
     guard::must_not_be_blocked()?;
     let (session_id, counter) = sessions::parse(given(refresh_token, "refresh_token")?)?.verify()?;
-    Ok(exchange(session_id, counter, &config)?)
+    exchange(session_id, counter, &config, user_id)
 }
 
 /// Each round looks at the row as it is committed now. A second one is needed only where another refresh of the same
 /// session was faster, and then the counter has moved.
-fn exchange(session_id: Uuid, counter: i64, config: &Config) -> Result<JsonB> {
+fn exchange(session_id: Uuid, counter: i64, config: &Config, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     for _ in 0..MOST_ROUNDS {
         let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
+        *user_id = Some(session.user_id);
         door::must_be_welcome(session.user_id).map_err(|error| match error {
             Error::UserNotFound => Error::SessionNotFound,
             error => error,

@@ -6,10 +6,10 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use crate::audit;
 use crate::events::{RINGS, Waiting};
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
+use crate::{audit, keys};
 
 pub enum Outcome {
     Done,
@@ -108,6 +108,7 @@ fn insert(events: &[Waiting]) -> Result<()> {
             serde_json::from_slice(&event.bytes).map_err(|error| Error::Internal(error.to_string()))?;
         match table.as_str() {
             "revocations" => REVOCATION.execute(&[pgrx::JsonB(row).into()]).map(drop)?,
+            keys::FIRST => keys::make_first()?,
             audit::TABLE => audit::insert(row, event.recorded_at, event.count)?,
             other => return Err(Error::Internal(format!("no event for table {other}"))),
         };
