@@ -218,14 +218,16 @@ fn databases_have_workers_of_their_own() {
     assert_eq!(happened(&mut free.superuser(), "event_type = 'login_failure'"), 6);
     // What one database has written is not forgotten when its worker has left and another database needs one.
     let written = status(&held)["events_written"].clone();
-    assert_eq!(written, 2);
+    let count_of_free = || status(&free)["events_written"].as_i64().unwrap();
+    let before = count_of_free();
+    assert!(written.as_i64() >= Some(2) && before >= 6, "{written}, {before}");
     wait_until("both workers to leave", LIMIT, || workers(&held) + workers(&free) == 0);
     let third = Cluster::shared().database();
     unlimited(&third);
     assert_eq!(guess(&mut third.app(), "first@example.org"), "invalid_credentials");
     assert_eq!(guess(&mut free.app(), "again@example.org"), "invalid_credentials");
     assert_eq!(status(&held)["events_written"], written);
-    assert_eq!(status(&free)["events_written"], 7);
+    assert_eq!(count_of_free(), before + 1);
 }
 
 /// N17: the worker writes as auth_owner with settings of its own, whatever the database and its users prefer.
