@@ -326,4 +326,5 @@ def main():
         print(f"  {name}: {values}")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,9 @@
 # Ours beside a yardstick, as ratios that come from one run on one machine: `./dev bench`. What is aimed at stands beside
 # what was reached. The cluster is its own, on a unix socket, with fsync on; it is gone at the end, however that comes.
 #
-# BENCH_USERS (2000000) is the size of the large user table, BENCH_ROUNDS (5) the number of interleaved rounds.
+# BENCH_USERS (2000000) is the size of the large user table, BENCH_ROUNDS (5) the number of interleaved rounds; of the storm
+# of sign-ins there are BENCH_STORM_ROUNDS (3) of BENCH_STORM_SECONDS (10), with the gates BENCH_STORM_LIMITS (0,1024: 0 is
+# the default). BENCH_ONLY=storm or =measure leaves out the other.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${AUTH_PG_PREFIX:?is set by ./dev bench}"
@@ -35,6 +37,7 @@ unix_socket_directories = '$WORK'
 shared_preload_libraries = 'auth'
 auth.root_key_file = '$WORK/root.key'
 shared_buffers = '2GB'
+max_connections = 300
 max_wal_size = '8GB'
 checkpoint_timeout = '1h'
 jit = off
@@ -45,4 +48,10 @@ as_server "$BIN/pg_ctl" -D "$WORK/data" -l "$WORK/log" -w start >/dev/null
 
 export PGHOST=$WORK PGPORT=5432 PGUSER=postgres PATH="$BIN:$PATH"
 unset PGOPTIONS PGDATABASE PGSERVICE PGPASSWORD
-"${AUTH_PYTHON:-python3}" bench/measure.py --hash "$HASH" --users "${BENCH_USERS:-2000000}" --rounds "${BENCH_ROUNDS:-5}"
+if [ "${BENCH_ONLY-}" != storm ]; then
+    "${AUTH_PYTHON:-python3}" bench/measure.py --hash "$HASH" --users "${BENCH_USERS:-2000000}" --rounds "${BENCH_ROUNDS:-5}"
+fi
+if [ "${BENCH_ONLY-}" != measure ]; then
+    "${AUTH_PYTHON:-python3}" bench/storm.py --data "$WORK/data" --rounds "${BENCH_STORM_ROUNDS:-3}" \
+        --seconds "${BENCH_STORM_SECONDS:-10}" --limits "${BENCH_STORM_LIMITS:-0,1024}"
+fi

@@ -69,6 +69,9 @@ begin
 end
 $$;
 
+comment on function auth.gate_status() is
+    'Password hashing on this server: {hashes: how many were run since start, limit: how many may run at once, running: how many do, most_running: the most that did, waiting: how many wait for a place, refused: how many were refused with 53400 hash_gate_busy since start}. For auth_admin.';
+
 -- What happened. Rows come with the fact, in its transaction, or from the worker where the fact was a refusal; the worker
 -- seals them afterwards, so that no sign-in waits for another. 24 slots, one for each month of two years, made here and
 -- emptied by TRUNCATE: a partition made at run time would be no member of the extension and break a restore.
@@ -236,6 +239,8 @@ create function auth.guard_status()
 returns jsonb
 language c
 volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'guard_status_wrapper';
 
 comment on function auth.guard_status() is

@@ -12,6 +12,7 @@ mod platform;
 
 // ledger
 mod schema;
+mod gate;
 mod config;
 mod events;
 mod keys;
@@ -39,7 +40,7 @@ mod testing;
 mod worker;
 
 static SHARED: [&dyn platform::shared::AnyArea; 5] =
-    [&platform::shared::COUNTERS, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
+    [&gate::GATE, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]

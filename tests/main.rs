@@ -16,6 +16,7 @@ mod email;
 mod exposure;
 mod forged;
 mod fuzz;
+mod gate;
 mod golden;
 mod harness;
 mod hooks;

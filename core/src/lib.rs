@@ -8,6 +8,7 @@ pub mod audit;
 pub mod base64url;
 mod crypto;
 pub mod email;
+pub mod gate;
 pub mod hash;
 mod json;
 pub mod jwk;

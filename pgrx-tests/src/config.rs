@@ -115,6 +115,8 @@ impl ClusterBuilder {
         if self.preload {
             settings.push(("shared_preload_libraries", "auth".to_owned()));
             settings.push(("auth.root_key_file", path(&root_key)));
+            // On a busy machine a storm of sign-ins takes longer than a person would wait.
+            settings.push(("auth.hash_queue_timeout", "60s".to_owned()));
         }
         if !self.durable {
             settings.push(("fsync", "off".to_owned()));

@@ -48,6 +48,11 @@ impl<'a> Entry<'a> {
         self
     }
 
+    /// The same with other data.
+    pub fn but(&self, data: Value) -> Entry<'a> {
+        Entry { data, ..*self }
+    }
+
     fn row(&self) -> Value {
         json!({
             "event_type": self.event_type, "success": self.code.is_none(), "code": self.code, "user_id": self.user_id,

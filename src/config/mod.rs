@@ -22,7 +22,7 @@ use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
-extension_sql_file!("config.sql", name = "config", requires = ["ddl"]);
+extension_sql_file!("config.sql", name = "config", requires = ["gate"]);
 
 /// The settings in force. Durations are in seconds; `None` is no limit.
 pub struct Config {

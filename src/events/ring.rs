@@ -89,8 +89,9 @@ impl Rings {
     /// Under the lock: the database's ring, one that serves again, or none while all are in use.
     fn place_of(&self, database: pg_sys::Oid) -> Option<usize> {
         let oid = database.to_u32();
-        self.rings.iter().position(|ring| ring.database.load(Ordering::Relaxed) == oid).or_else(|| {
-            let free = self.rings.iter().position(Ring::is_idle)?;
+        let serves = |oid: u32| self.rings.iter().position(|ring| ring.database.load(Ordering::Relaxed) == oid);
+        serves(oid).or_else(|| {
+            let free = serves(0).or_else(|| self.rings.iter().position(Ring::is_idle))?;
             let ring = &self.rings[free];
             ring.database.store(oid, Ordering::Relaxed);
             ring.failed_starts.store(0, Ordering::Relaxed);
@@ -245,7 +246,10 @@ impl Ring {
     }
 
     fn is_idle(&self) -> bool {
-        !self.has_work() && self.has_worker.load(Ordering::Acquire) == 0 && self.chores.load(Ordering::Acquire) == 0
+        !self.has_work()
+            && self.has_worker.load(Ordering::Acquire) == 0
+            && self.chores.load(Ordering::Acquire) == 0
+            && !self.is_held()
     }
 
     pub fn has_chores(&self) -> bool {

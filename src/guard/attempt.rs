@@ -73,6 +73,8 @@ struct Open {
     counters: Counters,
     /// All its counters let it through: the secret may be looked at.
     is_let_through: bool,
+    /// The guess was right; what is still missing may fail without being a guess.
+    is_right: bool,
     has_succeeded: bool,
     /// The audit row of the failure that this becomes unless it commits.
     failure: Event,
@@ -129,6 +131,7 @@ impl Attempt {
             subtransaction: unsafe { pg_sys::GetCurrentSubTransactionId() },
             counters: Counters::default(),
             is_let_through: false,
+            is_right: false,
             has_succeeded: false,
             failure,
             secret,
@@ -167,6 +170,11 @@ impl Attempt {
 
     fn change(&self, change: impl FnOnce(&mut Open)) {
         OPEN.with_borrow_mut(|all| all.iter_mut().find(|open| open.number == self.0).map(change));
+    }
+
+    /// The guess was right. If what comes then fails, nobody has guessed wrong.
+    pub fn is_right(&self) {
+        self.change(|open| open.is_right = true);
     }
 
     /// How it ended; `user_id` is the account that was meant. A right guess is forgiven, with all the failures before it,
@@ -289,6 +297,13 @@ fn lock_event(open: &Open, event_type: &str, network: Option<&str>, locked: Lock
 fn lose(open: Open) {
     if !open.is_let_through {
         return take_back(&open.counters);
+    }
+    if open.is_right && !open.has_succeeded {
+        take_back(&open.counters);
+        return events::write_soon(&event(&open, |row| {
+            row["success"] = json!(false);
+            row["code"] = json!("interrupted");
+        }));
     }
     fail(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }).iter().for_each(events::write_soon);
 }

@@ -66,6 +66,8 @@ create function auth.guard_status()
 returns jsonb
 language c
 volatile
+security definer
+set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'guard_status_wrapper';
 
 comment on function auth.guard_status() is

@@ -19,7 +19,7 @@ pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 
 use crate::audit::{self, Entry};
-use crate::config::{Config, Limit};
+use crate::config::{self, Config, Limit};
 use crate::events::RINGS;
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -70,6 +70,10 @@ fn count_attempt(
 
 #[pg_extern(sql = false)]
 fn guard_status() -> Answer<JsonB> {
+    // On a standby nothing is counted.
+    if backend::must_write().is_ok() {
+        reload::once(&*config::current()?)?;
+    }
     let [slots, used, locked] = table::usage()?;
     let [refused, evicted] = table::totals()?;
     let rings = RINGS.require()?;
@@ -85,13 +89,18 @@ fn guard_status() -> Answer<JsonB> {
 fn guard_reset(subject: Option<&str>) -> Answer<i64> {
     let given = given(subject, "subject")?;
     backend::must_write()?;
-    // As the counters name it: an address's key, a network, or what count_attempt was given.
-    let subject = match (crate::users::parse_email(given), given.parse::<std::net::IpAddr>()) {
-        (Ok(email), _) => email.key().to_string(),
-        (_, Ok(address)) => network::network(address),
-        _ => given.to_string(),
-    };
+    // As the counters may name it: as it is, as the key of an address, as a network.
+    let mut subjects = vec![given.to_string()];
+    subjects.extend(crate::users::parse_email(given).ok().map(|email| email.key().to_string()));
+    subjects.extend(given.parse::<std::net::IpAddr>().ok().map(network::network));
+    subjects.dedup();
+    reload::once(&*config::current()?)?;
     let entry = Entry { event_type: "guard_reset", code: None, user_id: None, session_id: None, data: json!({}) };
-    audit::record(&entry.with(json!({"subject": subject, "by": backend::session_user()})))?;
-    Ok(table::reset(Key::new("", &subject, "")?)?)
+    let by = backend::session_user();
+    let mut forgotten = 0;
+    for subject in subjects {
+        audit::record(&entry.but(json!({"subject": subject, "by": by})))?;
+        forgotten += table::reset(Key::new("", &subject, "")?)?;
+    }
+    Ok(forgotten)
 }

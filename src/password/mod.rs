@@ -102,6 +102,7 @@ fn try_sign_in(
     let who = json!({"email": address, "subject": address.and(Some(subject))});
     let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
     let answer = prove(parsed.as_ref(), password, &config, meant)
+        .inspect(|_| attempt.is_right())
         .and_then(|user_id| door::let_in(user_id, way("login_success", who)));
     attempt.end(answer, *meant)
 }
@@ -147,9 +148,4 @@ fn check_policy(policy: &password::Policy, password: &str) -> Result<()> {
             Error::WeakPassword(format!("{}: at least {} characters", words.join(", "), policy.min_length))
         }
     })
-}
-
-#[pg_extern(sql = false)]
-fn gate_status() -> Answer<JsonB> {
-    Ok(JsonB(serde_json::json!({"hashes": hashing::count()?})))
 }

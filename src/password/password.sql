@@ -19,12 +19,3 @@ as 'MODULE_PATHNAME', 'sign_in_wrapper';
 
 comment on function auth.sign_in(text, text, jsonb) is
     'Signs in by address and password; answers like auth.sign_up. For anon. 28P01 invalid_credentials, the same for an unknown address, an account without a password and a wrong password, at the cost of exactly one hash; 28000 user_banned only after the right password.';
-
-create function auth.gate_status()
-returns jsonb
-language c
-volatile
-as 'MODULE_PATHNAME', 'gate_status_wrapper';
-
-comment on function auth.gate_status() is
-    'Password hashing on this server: {hashes: how many were run since start}. For auth_admin.';

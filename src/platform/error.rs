@@ -27,6 +27,7 @@ pub enum Error {
     AccountLocked { seconds: i64 },
     OverRequestRateLimit { seconds: i64 },
     WorkerUnavailable,
+    HashGateBusy,
     // 23505
     EmailExists,
     // 22023
@@ -145,6 +146,12 @@ impl Error {
                 "worker_unavailable",
                 "the background worker of extension auth did not answer".into(),
                 Some("try again; the server log says why, often max_worker_processes is too low".into()),
+            ),
+            Error::HashGateBusy => (
+                S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "hash_gate_busy",
+                "too many passwords are being checked at once".into(),
+                Some("try again in a few seconds".into()),
             ),
             Error::EmailExists => (
                 S::ERRCODE_UNIQUE_VIOLATION,

@@ -5,6 +5,7 @@
 pub mod backend;
 pub mod error;
 pub mod log;
+mod memory;
 pub mod options;
 pub mod query;
 pub mod relation;

@@ -43,6 +43,10 @@ pub static LOG_LEVEL: GucSetting<LogLevel> = GucSetting::<LogLevel>::new(LogLeve
 pub static GUARD_SLOTS: GucSetting<i32> = GucSetting::<i32>::new(65_536);
 /// Whether clients connect directly, so that a connection's address is its client's.
 pub static DIRECT_CLIENTS: GucSetting<bool> = GucSetting::<bool>::new(false);
+/// 0 is the number of processors.
+pub static MAX_CONCURRENT_HASHES: GucSetting<i32> = GucSetting::<i32>::new(0);
+/// Milliseconds.
+pub static HASH_QUEUE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 
 pub fn define() {
     GucRegistry::define_int_guc(
@@ -118,5 +122,25 @@ pub fn define() {
         &LOG_LEVEL,
         GucContext::Suset,
         GucFlags::empty(),
+    );
+    GucRegistry::define_int_guc(
+        c"auth.max_concurrent_hashes",
+        c"How many passwords may be hashed at the same time on this server.",
+        c"0 is the number of processors. Each hash takes a processor and argon2_memory_kib of memory.",
+        &MAX_CONCURRENT_HASHES,
+        0,
+        1024,
+        GucContext::Sighup,
+        GucFlags::empty(),
+    );
+    GucRegistry::define_int_guc(
+        c"auth.hash_queue_timeout",
+        c"How long a password waits to be hashed before it is refused.",
+        c"0 refuses at once where no place is free.",
+        &HASH_QUEUE_TIMEOUT,
+        0,
+        3_600_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MS,
     );
 }

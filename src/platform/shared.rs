@@ -1,7 +1,7 @@
 //! Shared memory: areas that are valid when zeroed, requested by whoever needs one and mapped before the first fork.
 
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::prelude::*;
 
@@ -175,8 +175,9 @@ unsafe fn addin_shmem_init_lock() -> *mut pg_sys::LWLock {
 pub enum Lock {
     Events,
     Guard,
+    Gate,
 }
-const LOCKS: i32 = 2;
+const LOCKS: i32 = 3;
 
 pub fn with_lock<T>(lock: Lock, work: impl FnOnce() -> T) -> T {
     // SAFETY: the tranche was requested at start; released on the same path, and by Postgres's own abort otherwise.
@@ -188,13 +189,3 @@ pub fn with_lock<T>(lock: Lock, work: impl FnOnce() -> T) -> T {
         result
     }
 }
-
-/// Counters that have no better home.
-#[repr(C)]
-pub struct Counters {
-    pub hashes: AtomicU64,
-}
-// SAFETY: one atomic.
-unsafe impl Zeroed for Counters {}
-
-pub static COUNTERS: Area<Counters> = Area::new(c"auth counters");

@@ -52,33 +52,74 @@ unsafe extern "C-unwind" fn on_utility(
 ) {
     // SAFETY: Postgres's own arguments are handed on as they came.
     unsafe {
-        let held = hold((*statement).utilityStmt);
+        let is_dropped = hold((*statement).utilityStmt);
         let next = PREVIOUS.0.get().unwrap_or(standard_ProcessUtility);
         next(statement, query, is_read_only, context, parameters, environment, destination, completion);
-        if let Some(rings) = RINGS.get().filter(|_| held.is_meant) {
-            if held.is_dropped {
-                rings.ring(held.place).forget();
-            }
-            rings.ring(held.place).hold_until(0);
-            rings.wake(held.place);
-        }
+        let_go(is_dropped);
     }
 }
 
-/// A ring whose worker was sent away.
-#[repr(C)]
-#[derive(Default)]
-struct Held {
-    is_meant: bool,
-    is_dropped: bool,
-    place: usize,
+/// The database that this backend's command keeps for itself.
+struct Held(Cell<pg_sys::Oid>);
+// SAFETY: a backend has one thread.
+unsafe impl Sync for Held {}
+static HELD: Held = Held(Cell::new(pg_sys::Oid::INVALID));
+
+/// The ring of the database that is held: it may have been another's when the command began, and be one's own by now.
+fn let_go(is_dropped: bool) {
+    let database = HELD.0.replace(pg_sys::Oid::INVALID);
+    if database == pg_sys::Oid::INVALID {
+        return;
+    }
+    let Some(rings) = RINGS.get() else { return };
+    if let Some(place) = rings.find(database) {
+        if is_dropped {
+            rings.ring(place).forget();
+        }
+        rings.ring(place).hold_until(0);
+        rings.wake(place);
+    }
 }
 
-/// Sends the worker of the database that the command means away.
+/// A command that failed keeps nothing.
+unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+    if event == pg_sys::XactEvent::XACT_EVENT_ABORT {
+        let_go(false);
+    }
+}
+
+/// Sends the worker of the database that the command means away, if this user may do it at all: a command that is going to
+/// be refused must not keep others waiting. Whether the database will be gone.
 #[pgrx::pg_guard]
-unsafe extern "C-unwind" fn hold(statement: *mut pg_sys::Node) -> Held {
-    // SAFETY: the caller's promise.
-    unsafe { database_of(statement) }.and_then(|(name, is_dropped)| held(name, is_dropped)).unwrap_or_default()
+unsafe extern "C-unwind" fn hold(statement: *mut pg_sys::Node) -> bool {
+    static IS_FOLLOWED: Held = Held(Cell::new(pg_sys::Oid::INVALID));
+    // SAFETY: the caller's promise; look-ups by a C string, inside a transaction.
+    unsafe {
+        let Some((name, is_dropped)) = database_of(statement) else { return false };
+        let Some(rings) = RINGS.get().filter(|_| !name.is_null()) else { return false };
+        let database = pg_sys::get_database_oid(name, true);
+        if database == pg_sys::Oid::INVALID || !is_owner(database) {
+            return false;
+        }
+        let Some(place) = rings.find(database) else { return false };
+        if IS_FOLLOWED.0.replace(database) == pg_sys::Oid::INVALID {
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+        }
+        HELD.0.set(database);
+        rings.ring(place).hold_until(backend::clock() + HELD_MICROSECONDS);
+        rings.wake(place);
+        is_dropped
+    }
+}
+
+unsafe fn is_owner(database: pg_sys::Oid) -> bool {
+    // SAFETY: look-ups of an existing database and the current user.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15"))]
+        return pg_sys::pg_database_ownercheck(database, pg_sys::GetUserId());
+        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
+        return pg_sys::object_ownercheck(pg_sys::DatabaseRelationId, database, pg_sys::GetUserId());
+    }
 }
 
 /// The name of the database that the command wants for itself, and whether it will be gone.
@@ -93,35 +134,29 @@ unsafe fn database_of(statement: *mut pg_sys::Node) -> Option<(*mut c_char, bool
                 let is_database = (*rename).renameType == pg_sys::ObjectType::OBJECT_DATABASE;
                 is_database.then_some(((*rename).subname, false))
             }
-            T::T_AlterDatabaseStmt => Some(((*statement.cast::<pg_sys::AlterDatabaseStmt>()).dbname, false)),
-            T::T_CreatedbStmt => Some((template_of((*statement.cast::<pg_sys::CreatedbStmt>()).options), false)),
+            T::T_AlterDatabaseStmt => {
+                let alter = statement.cast::<pg_sys::AlterDatabaseStmt>();
+                option((*alter).options, c"tablespace").map(|_| ((*alter).dbname, false))
+            }
+            T::T_CreatedbStmt => {
+                option((*statement.cast::<pg_sys::CreatedbStmt>()).options, c"template").map(|name| (name, false))
+            }
             _ => None,
         }
     }
 }
 
-fn held(name: *mut c_char, is_dropped: bool) -> Option<Held> {
-    let rings = RINGS.get().filter(|_| !name.is_null())?;
-    // SAFETY: a look-up by a C string, inside a transaction.
-    let database = unsafe { pg_sys::get_database_oid(name, true) };
-    let place = rings.find(database).filter(|_| database != pg_sys::Oid::INVALID)?;
-    rings.ring(place).hold_until(backend::clock() + HELD_MICROSECONDS);
-    rings.wake(place);
-    Some(Held { is_meant: true, is_dropped, place })
-}
-
-unsafe fn template_of(options: *mut pg_sys::List) -> *mut c_char {
+/// The text of an option of CREATE or ALTER DATABASE.
+unsafe fn option(options: *mut pg_sys::List, wanted: &CStr) -> Option<*mut c_char> {
     if options.is_null() {
-        return std::ptr::null_mut();
+        return None;
     }
-    // SAFETY: options of CREATE DATABASE are pointers to DefElem, and the template's argument is a string.
+    // SAFETY: these options are pointers to DefElem.
     unsafe {
-        for cell in std::slice::from_raw_parts((*options).elements, (*options).length as usize) {
-            let option = cell.ptr_value.cast::<pg_sys::DefElem>();
-            if CStr::from_ptr((*option).defname) == c"template" && !(*option).arg.is_null() {
-                return pg_sys::defGetString(option);
-            }
-        }
+        std::slice::from_raw_parts((*options).elements, (*options).length as usize)
+            .iter()
+            .map(|cell| cell.ptr_value.cast::<pg_sys::DefElem>())
+            .find(|option| CStr::from_ptr((**option).defname) == wanted && !(**option).arg.is_null())
+            .map(|option| pg_sys::defGetString(option))
     }
-    std::ptr::null_mut()
 }

@@ -185,8 +185,11 @@ fn do_chores(ring: &Ring) -> bool {
     for outcome in [sealed, cleaned] {
         match outcome {
             Outcome::Done => {}
-            // A lock, a full disk: the next audit row asks again.
-            Outcome::TryAgain => return false,
+            // A lock, a full disk: what is not sealed can be changed unseen, so it is tried until it works.
+            Outcome::TryAgain => {
+                ring.set_chores(true);
+                return false;
+            }
             Outcome::Bad => {
                 log!(
                     "extension auth cannot seal its audit or remove what has expired; auth.verify_audit() may say why"

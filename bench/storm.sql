@@ -1,0 +1,2 @@
+\set user random(1, :users)
+select storm('user' || :user || '@example.org');
