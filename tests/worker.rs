@@ -156,9 +156,11 @@ fn sealing_goes_on_after_a_lock() {
     holder.batch_execute("lock table auth.audit_anchors in exclusive mode").unwrap();
     sign_up(&mut app, "ada@example.org", PASSWORD);
     let mut other = database.superuser();
-    // A worker that came, tried in vain and left.
-    wait_until("the worker", LIMIT, || workers(&database) == 1);
-    wait_until("the worker to leave", LIMIT, || workers(&database) == 0);
+    let waiting = "select count(*) from pg_stat_activity where backend_type = 'auth worker'
+        and datname = current_database() and wait_event_type = 'Lock'";
+    for (what, waits) in [("waits", 1), ("has given up", 0), ("tries again", 1), ("has given up again", 0)] {
+        wait_until(&format!("the worker {what}"), LIMIT, || count(&mut other, waiting) == waits);
+    }
     assert_eq!(count(&mut other, "select count(*) from auth.audit_log where sequence is null"), 1);
     holder.rollback().unwrap();
     wait_until("the row to be sealed", LIMIT, || {
