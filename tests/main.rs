@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 mod account;
+mod audit;
+mod audit_chain;
+mod audit_events;
+mod audit_seal;
 mod carriers;
+mod cleanup;
 mod config;
 mod counting;
 mod ddl;
@@ -47,3 +52,6 @@ mod standby;
 mod surface;
 mod tidy;
 mod upgrade;
+mod worker;
+mod worker_databases;
+mod worker_faults;
