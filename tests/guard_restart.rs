@@ -80,7 +80,8 @@ fn a_kill_makes_nobody_forget() {
     assert!(after <= before && after > before - 300, "{after} of {before} seconds remain");
     wrong(&mut app, &email("three"), 2);
     locked(&mut app, &email("three"));
-    wrong(&mut app, &email("unforgiven"), 1);
+    // Unless its backend had the time to notice that the postmaster was gone.
+    assert!(["invalid_credentials", "account_locked"].contains(&code(&mut app, &email("unforgiven"), WRONG).as_str()));
     locked(&mut app, &email("unforgiven"));
     wrong(&mut app, &email("forgiven"), 4);
     assert_eq!(code(&mut app, &email("forgiven"), RIGHT), "session");

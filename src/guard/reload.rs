@@ -1,24 +1,26 @@
 //! The counters after a restart: they are what the audit's recent rows add up to.
 
-use std::collections::HashMap;
-
 use pgrx::prelude::*;
 
 use super::attempt::{PASSWORD, Secret};
 use super::table::{self, Key, Remembered};
-use crate::config::{Config, Limit};
+use crate::config::Config;
 use crate::platform::backend;
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// Every secret whose guesses are counted.
 const SECRETS: &[&Secret] = &[&PASSWORD];
 
-/// The first caller in a database after the server's start reads them back; whoever comes meanwhile does the same.
+/// How long others wait for the caller who reads them back.
+const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
+
+/// The first caller in a database after the server's start reads them back, and whoever comes meanwhile waits for it.
 pub fn once(config: &Config) -> Result<()> {
-    if table::is_loaded()? {
+    if table::is_loaded()? || table::is_loaded_by_another(LONGEST_WAIT_MICROSECONDS)? {
         return Ok(());
     }
+    let _loading = table::Loading::begin()?;
     for kind in SECRETS {
         reload(kind, config)?;
     }
@@ -26,73 +28,73 @@ pub fn once(config: &Config) -> Result<()> {
     table::set_loaded()
 }
 
-struct Row {
-    event_type: String,
-    subject: String,
-    count: u32,
-    at: i64,
-    seconds: i64,
-    locks: u32,
-}
-
-/// Adds up rows in the order in which they happened.
-fn fold(rows: Vec<Row>, kind: &Secret, limit: &Limit) -> HashMap<String, Remembered> {
-    let mut all: HashMap<String, Remembered> = HashMap::new();
-    for row in rows {
-        let remembered = all.entry(row.subject).or_default();
-        if row.event_type == kind.failure {
-            if remembered.ends_at <= row.at {
-                remembered.count = 0;
-            }
-            remembered.count += row.count;
-            remembered.ends_at = row.at + limit.per;
-        } else if Some(row.event_type.as_str()) == kind.locked {
-            *remembered = Remembered {
-                locked_until: row.at + row.seconds * 1_000_000,
-                locks: row.locks,
-                ..Remembered::default()
-            };
-        } else {
-            *remembered = Remembered::default();
-        }
-    }
-    all
-}
-
+/// What is counted against each subject: its failures since it was last forgiven or locked, and its last lock.
 fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
-    // Failures count while the lockout counter remembers them; locks as long as their repetition lasts longer. Refusals
-    // that were made because of a count were not counted themselves.
-    static ROWS: Query = Query::write(
-        "select a.event_type, a.event_data ->> 'subject', a.count, a.created_at,
-            coalesce((a.event_data ->> 'seconds')::bigint, 0), coalesce((a.event_data ->> 'locks')::integer, 0)
-        from auth.audit_log as a
-        where a.event_type in ($1, $2, 'login_success', 'guard_reset')
-            and a.created_at > clock_timestamp() - interval '48 hours'
-            and a.event_data ->> 'subject' is not null
-            and (a.event_type <> $1
-                or (a.created_at > clock_timestamp() - make_interval(secs => $3)
-                    and a.code in ('invalid_credentials', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')))
-        order by a.created_at, a.id",
-        &[Type::TEXTOID, Type::TEXTOID, Type::FLOAT8OID],
+    // Refusals that were made because of a count were not counted themselves. Successes are looked up by account, since
+    // there may be millions of them.
+    static SUBJECTS: Query = Query::write(
+        "with failures as (
+            select a.event_data ->> 'subject' as subject, a.created_at, a.count
+            from auth.audit_log as a
+            where a.event_type = $1 and a.created_at > clock_timestamp() - make_interval(secs => $3)
+                and a.code in ('invalid_credentials', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')
+        ), locks as (
+            select distinct on (1)
+                a.event_data ->> 'subject' as subject, a.created_at,
+                (a.event_data ->> 'seconds')::bigint as seconds, (a.event_data ->> 'locks')::integer as locks
+            from auth.audit_log as a
+            where a.event_type = $2 and a.created_at > clock_timestamp() - interval '48 hours'
+            order by 1, a.created_at desc
+        ), resets as (
+            select a.event_data ->> 'subject' as subject, max(a.created_at) as at
+            from auth.audit_log as a
+            where a.event_type = 'guard_reset' and a.created_at > clock_timestamp() - interval '48 hours'
+            group by 1
+        ), subjects as (
+            select s.subject, greatest(r.at, g.at) as forgiven_at
+            from (select subject from failures union select subject from locks) as s
+            left join resets as r on r.subject = s.subject
+            left join auth.users as u
+                on u.instance_id = '00000000-0000-0000-0000-000000000000' and u.aud = 'authenticated'
+                and u.email_key = s.subject and u.deleted_at is null
+            left join lateral (
+                select max(a.created_at) as at
+                from auth.audit_log as a
+                where a.user_id = u.id and a.event_type = 'login_success'
+                    and a.created_at > clock_timestamp() - interval '48 hours'
+            ) as g on true
+            where s.subject is not null
+        )
+        select s.subject, coalesce(f.failures, 0)::bigint, coalesce(f.last_at, l.created_at),
+            l.created_at, l.seconds, l.locks
+        from subjects as s
+        left join locks as l on l.subject = s.subject and l.created_at > coalesce(s.forgiven_at, '-infinity')
+        left join lateral (
+            select sum(f.count) as failures, max(f.created_at) as last_at
+            from failures as f
+            where f.subject = s.subject and f.created_at > coalesce(greatest(s.forgiven_at, l.created_at), '-infinity')
+        ) as f on true
+        where f.failures > 0 or l.locks > 0
+        order by 2 desc
+        limit $4",
+        &[Type::TEXTOID, Type::TEXTOID, Type::FLOAT8OID, Type::INT8OID],
     );
-    let Some((limit, _)) = config.limits.lockout else { return Ok(()) };
-    let mut rows = Vec::new();
+    let (Some((limit, _)), Some(locked)) = (config.limits.lockout, kind.locked) else { return Ok(()) };
+    let mut subjects = Vec::new();
     let seconds = limit.per as f64 / 1e6;
-    ROWS.each(&[kind.failure.into(), kind.locked.into(), seconds.into()], |row| {
-        rows.push(Row {
-            event_type: row.required(1)?,
-            subject: row.required(2)?,
-            count: row.required::<i32>(3)? as u32,
-            at: i64::from(row.required::<TimestampWithTimeZone>(4)?),
-            seconds: row.required(5)?,
-            locks: row.required::<i32>(6)? as u32,
-        });
+    SUBJECTS.each(&[kind.failure.into(), locked.into(), seconds.into(), table::capacity().into()], |row| {
+        let time = |column| Ok::<_, Error>(row.optional::<TimestampWithTimeZone>(column)?.map(i64::from).unwrap_or(0));
+        let remembered = Remembered {
+            count: u32::try_from(row.required::<i64>(2)?).unwrap_or(u32::MAX),
+            ends_at: time(3)?.saturating_add(limit.per),
+            locked_until: time(4)? + row.optional::<i64>(5)?.unwrap_or(0) * 1_000_000,
+            locks: row.optional::<i32>(6)?.unwrap_or(0) as u32,
+        };
+        subjects.push((row.required::<String>(1)?, remembered));
         Ok(())
     })?;
-    for (subject, remembered) in fold(rows, kind, &limit) {
-        if remembered.count > 0 || remembered.locks > 0 {
-            table::restore(Key::new(kind.name, &subject, "")?, &limit, &remembered)?;
-        }
+    for (subject, remembered) in subjects {
+        table::restore(Key::new(kind.name, &subject, "")?, &limit, &remembered)?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! every start of the server, so nobody can aim at somebody's set.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 use pgrx::prelude::*;
 use ring::hmac;
@@ -58,7 +58,7 @@ fn slots() -> usize {
     (settings::GUARD_SLOTS.get() as usize).next_multiple_of(WAYS)
 }
 
-const LOADED: usize = 1024;
+const LOADED: usize = 16_384;
 
 #[repr(C)]
 pub struct State {
@@ -68,6 +68,8 @@ pub struct State {
     evicted: AtomicU64,
     /// Databases whose counters were read back from the audit since the server started, each at its oid modulo the length.
     loaded: [AtomicU32; LOADED],
+    /// Since when somebody reads them back; 0: nobody.
+    loading: [AtomicI64; LOADED],
 }
 // SAFETY: the key is written once by `start` and only read afterwards; the rest are atomics and a condition variable.
 unsafe impl Zeroed for State {
@@ -400,6 +402,43 @@ impl State {
 /// Whether this database's counters were read back since the server started.
 pub fn is_loaded() -> Result<bool> {
     Ok(STATE.require()?.is_loaded(backend::database().to_u32()))
+}
+
+/// Counters that this server has room for.
+pub fn capacity() -> i64 {
+    slots() as i64
+}
+
+/// Waits while another backend reads this database's counters back; whether it has done so.
+pub fn is_loaded_by_another(microseconds: i64) -> Result<bool> {
+    let state = STATE.require()?;
+    let oid = backend::database().to_u32();
+    let since = &state.loading[oid as usize % LOADED];
+    let verdict = wait_for(microseconds, || {
+        let since = since.load(Ordering::Acquire);
+        // Whoever began and is gone without a word is not waited for.
+        let is_waiting = since != 0 && since > backend::clock() - microseconds && !state.is_loaded(oid);
+        Ok(if is_waiting { Verdict::Undecided } else { Verdict::Counted })
+    })?;
+    Ok(verdict == Verdict::Counted && state.is_loaded(oid))
+}
+
+/// Says that this backend reads the counters back, until it is dropped.
+pub struct Loading(&'static AtomicI64);
+
+impl Loading {
+    pub fn begin() -> Result<Loading> {
+        let since = &STATE.require()?.loading[backend::database().to_u32() as usize % LOADED];
+        since.store(backend::clock(), Ordering::Release);
+        Ok(Loading(since))
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Release);
+        wake();
+    }
 }
 
 pub fn set_loaded() -> Result<()> {

@@ -84,13 +84,30 @@ pub fn must_write() -> Result<()> {
     if unsafe { pg_sys::RecoveryInProgress() || pg_sys::XactReadOnly } {
         return Err(Error::ReadOnlyReplica);
     }
-    // A client's synchronous_commit = off would lose an acknowledged sign-up at kill -9. A SET clause of the function ends
-    // before the commit, so it is set for the transaction, here.
-    // SAFETY: reads an int of the backend.
-    if unsafe { pg_sys::synchronous_commit } == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
-        set_local(c"synchronous_commit", c"on");
-    }
+    keep_commit_durable();
     Ok(())
+}
+
+/// A client's synchronous_commit = off would lose an acknowledged sign-up at kill -9. A SET clause of the function ends before
+/// the commit, and what is set here the client may set back: so it is set when the transaction commits.
+fn keep_commit_durable() {
+    thread_local! {
+        static WANTED_BY: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+        static IS_FOLLOWED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    #[pg_guard]
+    unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+        // SAFETY: reads an int of the backend.
+        let is_off = unsafe { pg_sys::synchronous_commit } == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32;
+        if event == pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT && WANTED_BY.get() == transaction() && is_off {
+            set_local(c"synchronous_commit", c"on");
+        }
+    }
+    WANTED_BY.set(transaction());
+    if !IS_FOLLOWED.replace(true) {
+        // SAFETY: the callback keeps to what one may do before a commit, where an ERROR still aborts.
+        unsafe { pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut()) };
+    }
 }
 
 /// Whether every statement of this transaction sees what its first one saw (REPEATABLE READ and SERIALIZABLE).
