@@ -1,6 +1,7 @@
 //! Everything that is tested over a real connection, in one binary: run it with `./dev test`.
 #![allow(clippy::unwrap_used)]
 
+mod acceptance_guard;
 mod account;
 mod carriers;
 mod config;
@@ -8,6 +9,13 @@ mod ddl;
 mod docs;
 mod dump;
 mod email;
+mod fault_crowd;
+mod fault_disk;
+mod fault_evasions;
+mod fault_locks;
+mod fault_storms;
+mod fault_worker;
+mod faults;
 mod forged;
 mod fuzz;
 mod golden;
