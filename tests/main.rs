@@ -1,6 +1,7 @@
 //! Everything that is tested over a real connection, in one binary: run it with `./dev test`.
 #![allow(clippy::unwrap_used)]
 
+mod acceptance_guard;
 mod account;
 mod audit;
 mod audit_chain;
@@ -15,6 +16,13 @@ mod docs;
 mod dump;
 mod email;
 mod exposure;
+mod fault_crowd;
+mod fault_disk;
+mod fault_evasions;
+mod fault_locks;
+mod fault_storms;
+mod fault_worker;
+mod faults;
 mod forged;
 mod fuzz;
 mod gate;

@@ -180,6 +180,15 @@ impl Cluster {
         self.0.postmaster().as_ref().map(Child::id)
     }
 
+    /// Processes of the server with this in their title; the launcher has no row in pg_stat_activity.
+    pub fn processes(&self, title: &str) -> Vec<i32> {
+        let titled = |process: &u32| {
+            std::fs::read(format!("/proc/{process}/cmdline"))
+                .is_ok_and(|words| String::from_utf8_lossy(&words).contains(title))
+        };
+        self.postmaster().map(children_of).unwrap_or_default().into_iter().filter(titled).map(|id| id as i32).collect()
+    }
+
     /// Starts a server that was stopped or killed.
     pub fn start_again(&self) {
         let mut slot = self.0.postmaster();

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
+use crate::faults::finite_disk;
 use crate::process::{as_server, bin_directory, give_to_server, run, running};
 
 /// How a cluster differs from the usual one.
@@ -20,6 +21,7 @@ pub struct ClusterBuilder {
     preload: bool,
     extension: bool,
     durable: bool,
+    pub(crate) finite_disk: bool,
     root_key: Option<String>,
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
@@ -36,6 +38,7 @@ impl ClusterBuilder {
             preload: true,
             extension: true,
             durable: false,
+            finite_disk: false,
             root_key: Some(format!("1 {}\n", STANDARD.encode(secret))),
             settings: Vec::new(),
             environment: Vec::new(),
@@ -125,7 +128,11 @@ impl ClusterBuilder {
         let own = self.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
         append_settings(&data, settings.into_iter().chain(own));
 
-        let cluster = Cluster::launch(directory, port, self.environment);
+        let mut environment = self.environment;
+        if self.finite_disk {
+            environment.extend(finite_disk(&directory));
+        }
+        let cluster = Cluster::launch(directory, port, environment);
         if self.extension {
             cluster.make_template();
         }

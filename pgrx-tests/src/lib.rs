@@ -10,6 +10,7 @@ mod cluster;
 mod concurrency;
 mod config;
 mod database;
+mod faults;
 mod pooler;
 mod process;
 mod standby;
@@ -19,6 +20,8 @@ pub use cluster::Cluster;
 pub use concurrency::{canary, storm, storm_with, wait_until};
 pub use config::ClusterBuilder;
 pub use database::Database;
+pub use faults::{Wire, rounds, signal};
+pub use nix::sys::signal::Signal;
 pub use pooler::Pooler;
 pub use process::{bin_directory, running};
 
