@@ -453,52 +453,48 @@ fn limit_memory(cluster: &Cluster, process: i32, more: u64) {
 #[test]
 fn memory_is_that_of_the_places() {
     const CLIENTS: usize = 64;
-    const HASH: u64 = 64 * MIB;
     let server = Server::start(&[("auth.max_concurrent_hashes", "2")]);
     let sum = |backends: &[i32]| backends.iter().map(|backend| anonymous_memory(*backend)).sum::<u64>();
-    // Each has its caches, and what it keeps of cheap hashes.
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.quick.app()).collect();
-    for client in &mut clients {
-        for _ in 0..2 {
+    let fail = |client: &mut Client| {
+        for _ in 0..3 {
             refused(client.execute("select auth.sign_in('nobody@example.org', 'x')", &[]));
         }
-    }
+    };
+    // Each has its caches, and what it keeps of cheap hashes.
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.quick.app()).collect();
+    clients.iter_mut().for_each(fail);
     let backends: Vec<i32> = clients.iter_mut().map(backend_of).collect();
     let base = sum(&backends);
-    let large = json!({"argon2_memory_kib": HASH / 1024, "argon2_iterations": 1});
-    server.quick.admin().execute("select auth.configure($1)", &[&large]).unwrap();
 
-    let calls: Vec<JoinHandle<Client>> = clients
-        .into_iter()
-        .map(|mut client| {
-            std::thread::spawn(move || {
-                for _ in 0..3 {
-                    refused(client.execute("select auth.sign_in('nobody@example.org', 'x')", &[]));
-                }
-                client
+    // The default as well: blocks of up to 32 MiB are those that malloc would keep.
+    for hash in [64 * MIB, 19 * MIB] {
+        let large = json!({"argon2_memory_kib": hash / 1024, "argon2_iterations": 1});
+        server.quick.admin().execute("select auth.configure($1)", &[&large]).unwrap();
+        let calls: Vec<JoinHandle<Client>> = clients
+            .into_iter()
+            .map(|mut client| {
+                std::thread::spawn(move || {
+                    fail(&mut client);
+                    client
+                })
             })
-        })
-        .collect();
-    let (mut most, mut samples) = (0, 0);
-    while !calls.iter().all(JoinHandle::is_finished) {
-        most = most.max(sum(&backends));
-        samples += 1;
-    }
-    let clients: Vec<Client> = calls.into_iter().map(|call| call.join().unwrap()).collect();
-    let after = sum(&backends);
-    drop(clients);
+            .collect();
+        let (mut most, mut samples) = (0, 0);
+        while !calls.iter().all(JoinHandle::is_finished) {
+            most = most.max(sum(&backends));
+            samples += 1;
+        }
+        clients = calls.into_iter().map(|call| call.join().unwrap()).collect();
+        let after = sum(&backends);
 
-    // A mapping is whole huge pages; a backend may have learnt something more.
-    let slack = CLIENTS as u64 * MIB / 2;
-    let figures = format!(
-        "before {} MiB, at most {} MiB in {samples} samples, after {} MiB",
-        base / MIB,
-        most / MIB,
-        after / MIB
-    );
-    assert!(most <= base + 2 * (HASH + 4 * MIB) + slack, "{figures}");
-    assert!(most > base + HASH / 4, "the hashes are seen: {figures}");
-    assert!(after <= base + slack, "{figures}");
+        // A mapping is whole huge pages; a backend may have learnt something more.
+        let slack = CLIENTS as u64 * MIB / 2;
+        let [before, at_most, left] = [base, most, after].map(|bytes| bytes / MIB);
+        let figures = format!("before {before} MiB, at most {at_most} in {samples} samples, after {left}");
+        assert!(most <= base + 2 * (hash + 4 * MIB) + slack, "{figures}");
+        assert!(hash < 64 * MIB || most > base + hash / 4, "the hashes are seen: {figures}");
+        assert!(after <= base + slack, "{figures}");
+    }
     assert_eq!(server.count("most_running"), 2);
 }
 
