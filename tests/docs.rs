@@ -305,8 +305,8 @@ fn the_servers_settings_are_documented() {
     assert_eq!(told.iter().collect::<BTreeSet<_>>(), known.iter().collect::<BTreeSet<_>>());
 }
 
-/// docs/security.md answers for every abuse that the release answers for, and names tests that prove it; no page links to
-/// nothing.
+/// F222: docs/security.md answers for every abuse that the release answers for, and for the requirements of the ASVS, and
+/// names tests that prove it; no page links to nothing.
 #[test]
 fn pages_name_what_is_there() {
     let is_abuse = |word: &str| {
@@ -335,6 +335,16 @@ fn pages_name_what_is_there() {
             if files.is_empty() || !files.iter().all(claims) {
                 missing.push(format!("docs/security.md: {id} in {files:?}"));
             }
+        }
+    }
+    let (_, standard) = security.split_once("## OWASP ASVS").expect("the page names its baseline");
+    let requirements: Vec<&str> =
+        standard.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    assert!(requirements.len() > 20, "{requirements:?}");
+    for line in requirements {
+        let files: Vec<&str> = line.split('`').filter(|path| path.ends_with(".rs")).collect();
+        if files.is_empty() || !files.iter().all(|file| root().join(file).exists()) {
+            missing.push(format!("docs/security.md: {line}"));
         }
     }
     for page in pages().into_iter().chain(["ARCHITECTURE.md", "CHANGELOG.md", "SECURITY.md"].map(str::to_owned)) {
