@@ -239,6 +239,20 @@ show 'elsewhere' "$(sed -n 2p <<<"$output")"
 show 'the next statement' "$(sed -n 's/^.*ERROR:  \(28000\): /\1 session_not_found: /p' <<<"$output")"
 forged=$ada_refresh
 show_refusal 'her refresh token' '28000 session_not_found' <<<"select auth.refresh(:'forged');"
+step "A stranger guesses Grace's password, in transactions that roll back"
+superuser -c "select from auth.guard_reset('$GRACE')"
+for guess in 'letmein1' 'password1' 'qwertyuiop' 'iloveyou1' 'football1'; do
+    show_refusal "$guess" '28P01 invalid_credentials' <<<"begin; select auth.sign_in('$GRACE', '$guess'); rollback;"
+done
+show_refusal 'the right one, from another connection' '53400 account_locked' \
+    <<<"select auth.sign_in('$GRACE', '$PASSWORD');"
+failures=$(superuser -c "select sum(count) from auth.audit_log where event_type = 'login_failure'
+    and code = 'invalid_credentials' and event_data ->> 'subject' = '$GRACE'
+    and created_at > (select max(created_at) from auth.audit_log where event_type = 'guard_reset')")
+show 'guesses in the audit' "$failures"
+[ "$failures" = 5 ] || die 'the audit does not hold the five guesses'
+show 'an administrator ends the lock' "$(superuser -c "select auth.guard_reset('$GRACE') || ' counter forgotten'")"
+
 superuser -c "delete from auth.api_keys where role = 'anon' and expires_at < clock_timestamp()"
 
 cat <<END

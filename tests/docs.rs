@@ -338,8 +338,7 @@ fn pages_name_what_is_there() {
         }
     }
     let (_, standard) = security.split_once("## OWASP ASVS").expect("the page names its baseline");
-    let requirements: Vec<&str> =
-        standard.lines().filter(|line| line.starts_with('|')).skip(2).collect();
+    let requirements: Vec<&str> = standard.lines().filter(|line| line.starts_with('|')).skip(2).collect();
     assert!(requirements.len() > 20, "{requirements:?}");
     for line in requirements {
         let files: Vec<&str> = line.split('`').filter(|path| path.ends_with(".rs")).collect();

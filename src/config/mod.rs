@@ -73,6 +73,7 @@ thread_local! {
 
 /// The settings in force for the calling transaction.
 pub fn current() -> Result<Rc<Config>> {
+    relation::catch_up();
     CONFIG.table()?;
     let generation = relation::generation();
     if let Some(config) =

@@ -12,23 +12,42 @@ pub use project::find as find_project_key;
 pub use root::{Root, root, unknown as unknown_root_key};
 pub use signing::{current as current_signing_key, verifying};
 
+use serde_json::Value;
+
 use crate::events::{self, Event};
 use crate::platform::backend;
 use crate::platform::error::Result;
 
 pgrx::extension_sql_file!("keys.sql", name = "keys", requires = ["config"]);
 
-/// Name of the event by which a backend asks the worker for the first keys.
-pub const FIRST: &str = "signing_keys";
-
-/// Has the worker make what a new database does not have yet: the check value and the first signing key. Made in a client's
-/// own transaction, they would keep everybody else waiting as long as that client likes. False where it has to be done
-/// here all the same: no worker can be had, or this is it.
-fn made_by_the_worker() -> bool {
-    !backend::is_worker() && events::write_durably(&[Event { table: FIRST, row: serde_json::Value::Null }]).is_ok()
+/// What a new database does not have yet, and a backend asks the worker for.
+#[derive(Clone, Copy)]
+enum First {
+    CheckValue,
+    SigningKey,
 }
 
-/// In the worker: see above.
-pub fn make_first() -> Result<()> {
-    current_signing_key().map(drop)
+impl First {
+    fn table(self) -> &'static str {
+        match self {
+            First::CheckValue => "key_check",
+            First::SigningKey => "signing_keys",
+        }
+    }
+
+    /// Has the worker make it. Made in a client's own transaction, it would keep everybody else waiting as long as that client
+    /// likes. False where it has to be done here all the same: no worker can be had, or this is it.
+    fn is_made_by_the_worker(self) -> bool {
+        !backend::is_worker() && events::write_durably(&[Event { table: self.table(), row: Value::Null }]).is_ok()
+    }
+}
+
+/// In the worker: makes what is asked for by that name; false where it is another name.
+pub fn make_first(table: &str) -> Result<bool> {
+    match table {
+        "key_check" => root().map(drop)?,
+        "signing_keys" => current_signing_key().map(drop)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }

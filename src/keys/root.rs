@@ -172,7 +172,7 @@ fn check(key: &RootKey) -> Result<bool> {
     let expected = key.check_value();
     let known = || KNOWN.first(&[id.into()], |row| row.required::<Vec<u8>>(1));
     let mut found = known()?;
-    if found.is_none() && super::made_by_the_worker() {
+    if found.is_none() && super::First::CheckValue.is_made_by_the_worker() {
         found = known()?;
     }
     let (found, is_new) = match found {

@@ -110,7 +110,7 @@ pub fn current() -> Result<Rc<Signing>> {
         })
     };
     let mut found = read()?;
-    if found.is_none() && super::made_by_the_worker() {
+    if found.is_none() && super::First::SigningKey.is_made_by_the_worker() {
         found = read()?;
     }
     let signing = match found {
@@ -222,10 +222,11 @@ fn import_signing_key(jwk: JsonArgument) -> Answer<JsonB> {
     let mut public_jwk = public_jwk;
     public_jwk["kid"] = kid.clone().into();
     let status = if signing.is_some() { "current" } else { "previous" };
+    let root = root()?;
     if signing.is_some() {
         retire_current()?;
     }
-    if !insert(&root()?, &kid, &public_jwk, algorithm, status, signing.as_ref())? {
+    if !insert(&root, &kid, &public_jwk, algorithm, status, signing.as_ref())? {
         return Err(Error::invalid("a key with this kid is here already", "give the key another kid").into());
     }
     Ok(JsonB(public_jwk))

@@ -46,6 +46,13 @@ pub fn generation() -> u64 {
     GENERATION.0.get()
 }
 
+/// Takes in what others have committed meanwhile. Postgres does so at a transaction's start and with each new lock, and in
+/// between nobody's call takes one.
+pub fn catch_up() {
+    // SAFETY: no catalog entry is in use here; every lock that is taken does the same.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
+}
+
 /// What this backend keeps is stale by its own doing: the next look in the same statement must see it.
 pub fn forget() {
     GENERATION.0.set(GENERATION.0.get() + 1);

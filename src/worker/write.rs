@@ -128,8 +128,8 @@ fn insert(events: &[Waiting]) -> Result<()> {
             serde_json::from_slice(&event.bytes).map_err(|error| Error::Internal(error.to_string()))?;
         match table.as_str() {
             "revocations" => REVOCATION.execute(&[pgrx::JsonB(row).into()]).map(drop)?,
-            keys::FIRST => keys::make_first()?,
             audit::TABLE => audit::insert(row, event.recorded_at, event.count)?,
+            other if keys::make_first(other)? => {}
             other => return Err(Error::Internal(format!("no event for table {other}"))),
         };
     }
