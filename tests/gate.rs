@@ -28,7 +28,7 @@ impl Server {
     fn start(settings: &[(&str, &str)]) -> Server {
         let cluster = settings.iter().fold(Cluster::builder(), |builder, (name, value)| builder.setting(name, value));
         let cluster = cluster.setting("client_connection_check_interval", "100ms").start();
-        let (slow, quick) = (cluster.database().without_limits(), cluster.database());
+        let (slow, quick) = (cluster.database().without_limits(), cluster.database().without_limits());
         cheap_hashes(&quick);
         sign_up(&mut quick.app(), "ada@example.org", PASSWORD);
         // The first to use a database notes in it which keyring it is for, and those beside it wait for that.

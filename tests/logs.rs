@@ -152,7 +152,7 @@ impl Logs {
             .setting("log_filename", "server.log")
             .setting("deadlock_timeout", "10min")
             .start();
-        let database = cluster.database();
+        let database = cluster.database().without_limits();
         let cheap = "{\"argon2_memory_kib\": 8, \"argon2_iterations\": 1}";
         json(&mut database.admin(), "select auth.configure($1::text::jsonb)", &[&cheap]);
         sign_up(&mut database.app(), "known@example.org", PASSWORD);
@@ -499,7 +499,7 @@ fn what_logs_can_still_show_is_documented() {
 #[test]
 fn every_function_that_takes_a_secret_is_known() {
     let cluster = Cluster::shared();
-    let database = cluster.database();
+    let database = cluster.database().without_limits();
     let mut root = database.superuser();
     let rows = root
         .query(

@@ -45,7 +45,7 @@ pub fn root() -> Result<Root> {
     if KEPT.with_borrow(|kept| kept.as_ref().is_some_and(|kept| kept.checked)) {
         return Ok(root);
     }
-    if check(root.0.current())? {
+    if check(&root)? {
         KEPT.with_borrow_mut(|kept| {
             if let Some(kept) = kept {
                 kept.checked = true;
@@ -162,17 +162,18 @@ fn missing(what: &str, path: &Path) -> Error {
 }
 
 /// Compares with what this database knows of the key; true once that is committed knowledge.
-fn check(key: &RootKey) -> Result<bool> {
+fn check(root: &Root) -> Result<bool> {
     static KNOWN: Query = Query::write("select check_value from auth.key_check where key_id = $1", &[Type::INT8OID]);
     static REMEMBER: Query = Query::write(
         "insert into auth.key_check (key_id, check_value) values ($1, $2) on conflict (key_id) do nothing",
         &[Type::INT8OID, Type::BYTEAOID],
     );
+    let key = root.current();
     let id = i64::from(key.id());
     let expected = key.check_value();
     let known = || KNOWN.first(&[id.into()], |row| row.required::<Vec<u8>>(1));
     let mut found = known()?;
-    if found.is_none() && super::First::CheckValue.is_made_by_the_worker() {
+    if found.is_none() && is_ours(root)? && super::First::CheckValue.is_made_by_the_worker() {
         found = known()?;
     }
     let (found, is_new) = match found {
@@ -190,4 +191,20 @@ fn check(key: &RootKey) -> Result<bool> {
             Err(Error::RootKeyMismatch { what: format!("root key {id} is not the one this database was used with") })
         }
     }
+}
+
+/// Whether the database is new, or the keyring holds a key that it was used with: a key of another keyring is not noted for
+/// good.
+fn is_ours(root: &Root) -> Result<bool> {
+    static KEYS: Query = Query::write("select key_id, check_value from auth.key_check", &[]);
+    let (mut is_new, mut is_known) = (true, false);
+    KEYS.each(&[], |row| {
+        is_new = false;
+        let id = u32::try_from(row.required::<i64>(1)?).ok();
+        let key = id.and_then(|id| root.find(id));
+        let check_value: Vec<u8> = row.required(2)?;
+        is_known |= key.is_some_and(|key| key.check_value().as_slice() == check_value);
+        Ok(())
+    })?;
+    Ok(is_new || is_known)
 }

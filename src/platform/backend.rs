@@ -89,7 +89,7 @@ pub fn must_write() -> Result<()> {
 }
 
 /// A client's synchronous_commit = off would lose an acknowledged sign-up at kill -9. A SET clause of the function ends before
-/// the commit, and what is set here the client may set back: so it is set when the transaction commits.
+/// the commit, so it is set for the transaction, here; and again when it commits, because the client may set it back.
 fn keep_commit_durable() {
     thread_local! {
         static WANTED_BY: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
@@ -97,12 +97,17 @@ fn keep_commit_durable() {
     }
     #[pg_guard]
     unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
+        if event == pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT && WANTED_BY.get() == transaction() {
+            set_if_off();
+        }
+    }
+    fn set_if_off() {
         // SAFETY: reads an int of the backend.
-        let is_off = unsafe { pg_sys::synchronous_commit } == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32;
-        if event == pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT && WANTED_BY.get() == transaction() && is_off {
+        if unsafe { pg_sys::synchronous_commit } == pg_sys::SyncCommitLevel::SYNCHRONOUS_COMMIT_OFF as i32 {
             set_local(c"synchronous_commit", c"on");
         }
     }
+    set_if_off();
     WANTED_BY.set(transaction());
     if !IS_FOLLOWED.replace(true) {
         // SAFETY: the callback keeps to what one may do before a commit, where an ERROR still aborts.
