@@ -34,6 +34,7 @@ mod refresh;
 // self service and tests
 mod account;
 mod cleanup;
+mod doctor;
 mod testing;
 
 // last: writes what all of them leave behind

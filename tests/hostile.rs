@@ -145,6 +145,7 @@ fn no_function_finds_a_planted_object() {
     ask(&mut admin, "select auth.guard_status()", &[]);
     ask(&mut admin, "select auth.verify_audit()", &[]);
     ask(&mut admin, "select auth.cleanup()", &[]);
+    ask(&mut admin, "select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.doctor()", &[]);
     for call in [
         "auth.guard_reset('ada@example.org'::pg_catalog.text)",
         "auth.network('192.0.2.1'::pg_catalog.inet)",

@@ -13,6 +13,8 @@ mod config;
 mod counting;
 mod ddl;
 mod docs;
+mod doctor;
+mod doctor_cases;
 mod dump;
 mod email;
 mod exposure;

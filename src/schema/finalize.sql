@@ -81,7 +81,7 @@ grant execute on function
     auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
-    auth.version()
+    auth.doctor(), auth.version()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,

@@ -9,7 +9,7 @@ use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::{config, door, identity, sessions, users};
 
-pgrx::extension_sql_file!("testing.sql", name = "testing", requires = ["cleanup"]);
+pgrx::extension_sql_file!("testing.sql", name = "testing", requires = ["doctor"]);
 
 #[pg_extern(sql = false)]
 fn test_as(email: Option<&str>) -> Answer<JsonB> {
