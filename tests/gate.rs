@@ -491,7 +491,8 @@ fn memory_is_that_of_the_places() {
         let slack = CLIENTS as u64 * MIB / 2;
         let [before, at_most, left] = [base, most, after].map(|bytes| bytes / MIB);
         let figures = format!("before {before} MiB, at most {at_most} in {samples} samples, after {left}");
-        assert!(most <= base + 2 * (hash + 4 * MIB) + slack, "{figures}");
+        // Two places, and one that changes hands while the processes are looked at one after the other.
+        assert!(most <= base + 3 * (hash + 4 * MIB) + slack, "{figures}");
         assert!(hash < 64 * MIB || most > base + hash / 4, "the hashes are seen: {figures}");
         assert!(after <= base + slack, "{figures}");
     }
