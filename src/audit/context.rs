@@ -88,13 +88,9 @@ pub fn seal_after_commit() {
 
 /// Called where nothing may fail any more: only shared memory and a latch.
 unsafe extern "C-unwind" fn on_transaction_end(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
-    match event {
-        pg_sys::XactEvent::XACT_EVENT_COMMIT => {
-            if UNSEALED.replace(false) {
-                events::want_chores();
-            }
-        }
-        pg_sys::XactEvent::XACT_EVENT_ABORT | pg_sys::XactEvent::XACT_EVENT_PREPARE => UNSEALED.set(false),
-        _ => {}
+    use pg_sys::XactEvent as E;
+    let is_over = matches!(event, E::XACT_EVENT_COMMIT | E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE);
+    if is_over && UNSEALED.replace(false) && event == E::XACT_EVENT_COMMIT {
+        events::want_chores();
     }
 }

@@ -362,11 +362,9 @@ unsafe extern "C-unwind" fn on_subtransaction(
             all.iter_mut().filter(|open| open.subtransaction == current).for_each(|open| open.subtransaction = parent);
         }),
         E::SUBXACT_EVENT_ABORT_SUB => {
-            let lost = OPEN.with_borrow_mut(|all| {
-                let (lost, kept) = std::mem::take(all).into_iter().partition(|open| open.subtransaction == current);
-                *all = kept;
-                Vec::<Open>::from(lost)
-            });
+            let all = OPEN.take();
+            let (lost, kept): (Vec<Open>, Vec<Open>) = all.into_iter().partition(|open| open.subtransaction == current);
+            OPEN.set(kept);
             lost.into_iter().for_each(lose);
         }
         _ => {}
