@@ -187,3 +187,27 @@ fn a_month_is_emptied_after_two_years() {
     assert_eq!(count(&mut superuser, old), 20);
     assert_eq!(count(&mut superuser, "select count(*) from auth.audit_anchors"), 0);
 }
+
+/// N17, F225: the same at the turn of a month, where the client's month is another one, for the client's rows and the worker's.
+#[test]
+fn a_month_ends_in_utc() {
+    let cluster = Cluster::builder()
+        .env("LD_PRELOAD", "/usr/$LIB/faketime/libfaketime.so.1")
+        .env("FAKETIME", "@2027-01-31 20:00:00")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("TZ", "UTC")
+        .start();
+    let database = cluster.database();
+    configure(&database, object!({}));
+    let mut superuser = database.superuser();
+    let set = format!("alter database {} set timezone = 'Asia/Kolkata'", database.name());
+    superuser.batch_execute(&set).unwrap();
+    let mut app = database.app();
+    sign_up(&mut app, "ada@example.org", PASSWORD);
+    guess(&mut app, "nobody@example.org");
+    let slots = "select count(*) from auth.audit_log
+        where to_char(created_at at time zone 'UTC', 'YYYY-MM') = '2027-01' and slot = (2027 * 12) % 24";
+    assert_eq!(count(&mut superuser, slots), 2);
+    assert_eq!(count(&mut superuser, "select count(*) from auth.audit_log"), 2);
+    assert_eq!(wait_until_sealed(&database)["broken"], Value::Null);
+}

@@ -1,9 +1,11 @@
 //! The audit's events: each kind by the fact that writes it, equal ones as one row with a count, none with a secret in it.
 
-use auth_harness::{Cluster, Database, acting, canary, json, refused, sign_in, sign_up, storm_with, try_acting};
+use auth_harness::{
+    Cluster, Database, acting, canary, json, refused, sign_in, sign_up, storm_with, try_acting, wait_until,
+};
 use serde_json::{Value, json as object};
 
-use crate::audit::{configure, guess, happened, rows, wait_until_happened};
+use crate::audit::{LIMIT, configure, guess, happened, rows, wait_until_happened};
 use crate::minting::PASSWORD;
 use crate::refresh::{refresh, refreshed, refusal};
 
@@ -169,4 +171,30 @@ fn a_replay_is_recorded_past_its_rollback() {
     assert_eq!(crate::minting::count(&mut database.superuser(), revoked), 1);
     assert!(try_acting(&mut app, &ada.access_token, |_| Ok(())).is_err());
     assert!(try_acting(&mut app, &eve.access_token, |_| Ok(())).is_ok(), "nobody else's");
+}
+
+/// F226, N17: a refusal that comes while the worker is writing an equal one is not counted with what is already on its way:
+/// every one of them is in the audit, whatever held the worker up.
+#[test]
+fn a_refusal_while_its_equal_is_written_is_counted() {
+    let database = Cluster::shared().database();
+    configure(&database, object!({"lockout_attempts": 1}));
+    let mut app = database.app();
+    assert_eq!(guess(&mut app, "ada@example.org"), "invalid_credentials");
+    let mut superuser = database.superuser();
+    let mut watcher = database.superuser();
+    let waits = "select from pg_stat_activity
+        where datname = current_database() and backend_type = 'auth worker' and wait_event_type = 'Lock'";
+    let mut refusals = 0;
+    for _ in 0..4 {
+        let mut holder = superuser.transaction().unwrap();
+        holder.batch_execute("lock table auth.audit_log in exclusive mode").unwrap();
+        assert_eq!(guess(&mut app, "ada@example.org"), "account_locked");
+        wait_until("the worker to write", LIMIT, || !watcher.query(waits, &[]).unwrap().is_empty());
+        // The worker has read the first of them, and gives up only after half a second.
+        assert_eq!(guess(&mut app, "ada@example.org"), "account_locked");
+        holder.rollback().unwrap();
+        refusals += 2;
+        wait_until_happened(&database, "code = 'account_locked'", refusals);
+    }
 }

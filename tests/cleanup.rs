@@ -246,3 +246,17 @@ fn the_worker_removes_what_expired_a_day_ago() {
         wait_until(table, LIMIT, || count(&mut superuser, &format!("select count(*) from auth.{table}")) == left);
     }
 }
+
+/// N38: a revocation of today stays although its sessions are gone: one that an open transaction is making is meant as well.
+#[test]
+fn a_revocation_of_today_stays() {
+    let database = Cluster::shared().database();
+    configure(&database, object!({"max_active_sessions": null}));
+    let mut app = database.app();
+    let ada = ada_and_no_worker(&database);
+    refreshed(&mut app, &ada.refresh_token);
+    assert_eq!(refusal(&mut app, &ada.refresh_token), "refresh_token_already_used");
+    assert_eq!(cleaned(&database), only(&[("sessions", 1)]));
+    assert_eq!(cleaned(&database), only(&[]));
+    assert_eq!(count(&mut database.superuser(), "select count(*) from auth.revocations"), 1);
+}

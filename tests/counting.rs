@@ -154,3 +154,22 @@ fn direct_clients_are_counted_by_their_connection() {
     database.admin().execute("select auth.guard_reset('127.0.0.1')", &[]).unwrap();
     assert_eq!(code(&mut direct, "user7@example.org", RIGHT), "session");
 }
+
+/// XC8, B070: without auth.direct_clients the address of a TCP connection is that of a pooler, and nobody's: everybody shares
+/// the database's limit, and new accounts are not counted.
+#[test]
+fn a_connection_without_direct_clients_has_no_network() {
+    let limits = json!({"rate_limit_network": "2/900", "rate_limit_database": "4/900", "rate_limit_signup": "1/900"});
+    let database = guarded(Cluster::shared(), limits);
+    let mut pooler = Client::connect(&database.url("app"), NoTls).unwrap();
+    for number in 0..2 {
+        sign_up(&mut pooler, &format!("user{number}@example.org"), RIGHT);
+    }
+    for number in 0..4 {
+        wrong(&mut pooler, &format!("nobody{number}@example.org"), 1);
+    }
+    assert_eq!(code(&mut pooler, "user0@example.org", RIGHT), "over_request_rate_limit");
+    assert_eq!(code(&mut database.app(), "user0@example.org", RIGHT), "over_request_rate_limit", "the same limit");
+    let blocks = "select count(*) from auth.audit_log where event_type = 'network_blocked'";
+    assert_eq!(database.superuser().query_one(blocks, &[]).unwrap().get::<_, i64>(0), 0);
+}

@@ -358,3 +358,32 @@ fn databases_are_independent() {
     locked(&mut one.app(), "ada@example.org");
     assert!(guess(&mut two.app(), "ada@example.org", WRONG).is_err());
 }
+
+/// XC2: a guess that is interrupted while it waits for the outcome of others was not looked at: it is counted nowhere, not
+/// even for a while, and the audit has no failure of it.
+#[test]
+fn an_interrupted_wait_is_no_guess() {
+    let database = guarded(Cluster::shared(), json!({"lockout_attempts": 1, "rate_limit_login": "5/900"}));
+    sign_up(&mut database.app(), "ada@example.org", RIGHT);
+    let mut device = database.app();
+    let mut open = device.transaction().unwrap();
+    assert_eq!(code(&mut open, "ada@example.org", RIGHT), "session");
+    // The account's counter is at its limit with an attempt that may still be forgiven, so others wait.
+    for _ in 0..6 {
+        let mut sidecar = database.sidecar();
+        sidecar.batch_execute("begin; set local statement_timeout = '200ms'").unwrap();
+        sidecar.execute("select auth.set_request_context('192.0.2.1', 'x')", &[]).unwrap();
+        let interrupted = refused(sidecar.execute("select auth.sign_in('ada@example.org', $1)", &[&WRONG]));
+        assert_eq!(interrupted.sqlstate, "57014");
+    }
+    open.commit().unwrap();
+    let mut sidecar = database.sidecar();
+    let mut transaction = sidecar.transaction().unwrap();
+    transaction.execute("select auth.set_request_context('192.0.2.1', 'x')", &[]).unwrap();
+    assert_eq!(code(&mut transaction, "ada@example.org", RIGHT), "session");
+    transaction.commit().unwrap();
+    // Events are written in order, so nothing older than this one waits behind it.
+    wrong(&mut database.app(), "nobody@example.org", 1);
+    let failures = "select count(*) from auth.audit_log where code in ('aborted', 'rolled_back', 'interrupted')";
+    assert_eq!(database.superuser().query_one(failures, &[]).unwrap().get::<_, i64>(0), 0);
+}

@@ -1,5 +1,7 @@
 //! The worker and what is done to whole databases: it is never in the way, and comes back where it is still needed.
 
+use std::time::{Duration, Instant};
+
 use auth_harness::{Cluster, Database, acting, refused, running, sign_up, wait_until};
 use serde_json::json as object;
 
@@ -187,4 +189,67 @@ fn a_dropped_extension_leaves_no_worker_behind() {
     assert_eq!((&counts["events_waiting"], &counts["events_dropped"]), (&object!(0), &object!(1)));
     let log = cluster.log_since(mark);
     assert!(!log.contains("PANIC") && !log.contains("terminated by signal") && log.lines().count() < 30, "{log}");
+}
+
+/// N17: whoever has no right to a database does not keep its worker away either, by staying in the statement in which he was
+/// refused.
+#[test]
+fn a_caught_refusal_keeps_no_worker_away() {
+    let database = busy(Cluster::shared());
+    let name = database.name();
+    let mut other = Cluster::shared().connect("postgres", "app");
+    let commands = [
+        format!("drop database {name}"),
+        format!("create database mine template {name}"),
+        format!("alter database {name} rename to mine"),
+    ];
+    for command in commands {
+        let script = format!(
+            "set statement_timeout = 0;
+            do $$ begin
+                begin
+                    execute '{command}';
+                exception when others then null;
+                end;
+                perform pg_advisory_lock(17, 17);
+            end $$"
+        );
+        let mut watcher = Cluster::shared().connect("postgres", "postgres");
+        watcher.batch_execute("select pg_advisory_lock(17, 17)").unwrap();
+        std::thread::scope(|scope| {
+            let refused = scope.spawn(|| other.batch_execute(&script));
+            let waits = "select from pg_locks where locktype = 'advisory' and classid = 17 and not granted";
+            wait_until("the refused to stay", LIMIT, || watcher.query(waits, &[]).unwrap().len() == 1);
+            let answers: Vec<String> =
+                (0..3).map(|number| guess(&mut database.app(), &format!("{number}@example.org"))).collect();
+            watcher.batch_execute("select pg_advisory_unlock(17, 17)").unwrap();
+            refused.join().unwrap().unwrap();
+            assert_eq!(answers, ["invalid_credentials"; 3], "{command}");
+        });
+        other.batch_execute("select pg_advisory_unlock_all()").unwrap();
+    }
+}
+
+/// N17: a command that wants a database for itself does not wait until the worker is idle: it leaves at once.
+#[test]
+fn a_command_has_the_database_at_once() {
+    let cluster = Cluster::start();
+    let database = busy(&cluster);
+    let name = database.name();
+    let mut operator = cluster.connect("postgres", "postgres");
+    let fastest = (0..6).map(|_| {
+        assert_eq!(guess(&mut database.app(), "ada@example.org"), "invalid_credentials");
+        wait_until("the client to be gone", LIMIT, || {
+            let clients = "select from pg_stat_activity where backend_type = 'client backend' and datname = $1";
+            operator.query(clients, &[&name]).unwrap().is_empty()
+        });
+        let start = Instant::now();
+        operator.batch_execute(&format!("alter database {name} rename to {name}_new")).unwrap();
+        let taken = start.elapsed();
+        operator.batch_execute(&format!("alter database {name}_new rename to {name}")).unwrap();
+        taken
+    });
+    // By itself it stays for two seconds.
+    let fastest = fastest.min().unwrap_or_default();
+    assert!(fastest < Duration::from_millis(1200), "{fastest:?}");
 }

@@ -241,3 +241,42 @@ fn nothing_is_notified() {
     }
     assert!(files > 50, "{files}");
 }
+
+/// N17, F150: an event that its table does not take is given up, alone: whoever waited for it is refused and not told that it
+/// is durable, and those that came with it are written.
+#[test]
+fn what_cannot_be_written_is_not_acknowledged() {
+    let database = Cluster::shared().database();
+    unlimited(&database);
+    assert_eq!(guess(&mut database.app(), "first@example.org"), "invalid_credentials");
+    let mut superuser = database.superuser();
+    // Behind the DDL guard's back, as no user can be.
+    superuser
+        .batch_execute(
+            "set session_replication_role = replica;
+            alter table auth.audit_log add constraint planted
+                check (coalesce(event_data ->> 'email', '') <> 'poison@example.org');
+            reset session_replication_role",
+        )
+        .unwrap();
+    assert_eq!(guess(&mut database.app(), "poison@example.org"), "worker_unavailable");
+    assert_eq!(status(&database)["events_dropped"], 1);
+    // Three in one batch, the middle one of which is bad.
+    let mut holder = superuser.transaction().unwrap();
+    holder.batch_execute("lock table auth.audit_log in exclusive mode").unwrap();
+    let answers = std::thread::scope(|scope| {
+        let mut waiting = Vec::new();
+        for (number, name) in ["before", "poison", "after"].into_iter().enumerate() {
+            let database = &database;
+            waiting.push(scope.spawn(move || guess(&mut database.app(), &format!("{name}@example.org"))));
+            wait_until("it to wait", LIMIT, || status(database)["events_waiting"] == number + 1);
+        }
+        holder.rollback().unwrap();
+        waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<String>>()
+    });
+    // The lock may have lasted longer than a guess waits; the bad one is never acknowledged.
+    assert_eq!(answers[1], "worker_unavailable", "{answers:?}");
+    wait_until_happened(&database, "event_data ->> 'email' in ('before@example.org', 'after@example.org')", 2);
+    let counts = status(&database);
+    assert_eq!((&counts["events_waiting"], &counts["events_dropped"]), (&object!(0), &object!(2)));
+}
