@@ -1,7 +1,5 @@
 //! The worker and what is done to whole databases: it is never in the way, and comes back where it is still needed.
 
-use std::time::{Duration, Instant};
-
 use auth_harness::{Cluster, Database, acting, refused, running, sign_up, wait_until};
 use serde_json::json as object;
 
@@ -228,28 +226,4 @@ fn a_caught_refusal_keeps_no_worker_away() {
         });
         other.batch_execute("select pg_advisory_unlock_all()").unwrap();
     }
-}
-
-/// N17: a command that wants a database for itself does not wait until the worker is idle: it leaves at once.
-#[test]
-fn a_command_has_the_database_at_once() {
-    let cluster = Cluster::start();
-    let database = busy(&cluster);
-    let name = database.name();
-    let mut operator = cluster.connect("postgres", "postgres");
-    let fastest = (0..6).map(|_| {
-        assert_eq!(guess(&mut database.app(), "ada@example.org"), "invalid_credentials");
-        wait_until("the client to be gone", LIMIT, || {
-            let clients = "select from pg_stat_activity where backend_type = 'client backend' and datname = $1";
-            operator.query(clients, &[&name]).unwrap().is_empty()
-        });
-        let start = Instant::now();
-        operator.batch_execute(&format!("alter database {name} rename to {name}_new")).unwrap();
-        let taken = start.elapsed();
-        operator.batch_execute(&format!("alter database {name}_new rename to {name}")).unwrap();
-        taken
-    });
-    // By itself it stays for two seconds.
-    let fastest = fastest.min().unwrap_or_default();
-    assert!(fastest < Duration::from_millis(1200), "{fastest:?}");
 }

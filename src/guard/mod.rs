@@ -2,8 +2,8 @@
 //!
 //! Promises: a guess is counted before it is looked at, and no ROLLBACK, SAVEPOINT, cancel or disconnect uncounts it; of any
 //! number at once exactly as many are looked at as the limit says; a locked account answers the same to everybody and to
-//! right and wrong alike; counters survive a restart. Threats: guessing from many connections, networks and accounts; an
-//! attacker who fills the table to be forgotten, or who locks somebody out for ever.
+//! right and wrong alike; failures and locks survive a restart. Threats: guessing from many connections, networks and
+//! accounts; an attacker who fills the table to be forgotten, or who locks somebody out for ever.
 
 mod attempt;
 mod network;
