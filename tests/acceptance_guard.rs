@@ -167,6 +167,11 @@ fn guesses_count_without_a_worker() {
         if has_worker {
             assert_eq!(guess(&mut app, "nobody@example.org"), "invalid_credentials");
         } else {
+            // One that is about to begin has no title yet; once the sign-up is sealed it has come and goes.
+            let sealed = "select not exists (select from auth.audit_log where sequence is null)";
+            let mut root = database.superuser();
+            wait_until("the worker to have come", PATIENCE, || root.query_one(sealed, &[]).unwrap().get(0));
+            drop(root);
             wait_until("the worker to leave", PATIENCE, || cluster.processes("auth worker").is_empty());
         }
         let [launcher, worker] = ["auth launcher", "auth worker"].map(|title| cluster.processes(title));
