@@ -34,6 +34,7 @@ mod refresh;
 
 // self service and tests
 mod account;
+mod admin;
 mod cleanup;
 mod doctor;
 mod testing;

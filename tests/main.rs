@@ -3,6 +3,7 @@
 
 mod acceptance_guard;
 mod account;
+mod admin;
 mod audit;
 mod audit_chain;
 mod audit_events;

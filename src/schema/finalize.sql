@@ -96,3 +96,9 @@ grant execute on function
     auth.set_request_context(inet, text), auth.authenticate(text), auth.verify_token(text), auth.jwks(),
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
 to auth_sidecar;
+
+grant execute on function
+    auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
+    auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_audit(jsonb)
+to service_role, auth_sidecar;

@@ -94,6 +94,12 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
     })
 }
 
+/// What the account's address is found by; none without an address.
+pub fn address_key(id: Uuid) -> Result<Option<String>> {
+    static KEY: Query = Query::write("select email_key from auth.users where id = $1", &[Type::UUIDOID]);
+    Ok(KEY.first(&[to_pg(id).into()], |row| row.optional(1))?.flatten())
+}
+
 /// The object `user` of an answer.
 pub fn object(id: Uuid) -> Result<Option<Value>> {
     static OBJECT: Query = Query::read(
@@ -206,6 +212,16 @@ fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<E
     })
 }
 
+/// Gives an account its address, in place of the one that it had or as its first. A guest is none any more.
+pub fn give_address(id: Uuid, email: &Email, is_confirmed: bool) -> Result<()> {
+    static GIVE: Query = Query::write(include_str!("give_address.sql"), &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID]);
+    let arguments = [to_pg(id).into(), email.address().into(), is_confirmed.into()];
+    let given = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| GIVE.first(&arguments, |_| Ok(()))))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
+        .execute()?;
+    given.ok_or(Error::UserNotFound)
+}
+
 /// Remembers when the user last signed in, and by which identity.
 pub fn note_sign_in(id: Uuid, provider: &str) -> Result<()> {
     static NOTE: Query = Query::write(
@@ -218,13 +234,30 @@ pub fn note_sign_in(id: Uuid, provider: &str) -> Result<()> {
     NOTE.execute(&[to_pg(id).into(), provider.into()]).map(drop)
 }
 
-/// Merges into user_metadata: a key set, a null removed (RFC 7396 at the top level).
-pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
-    static READ: Query =
+/// The two kinds of facts about a user that an app keeps with us.
+#[derive(Clone, Copy)]
+pub enum Metadata {
+    /// What the user sets.
+    User,
+    /// What only the back end sets.
+    App,
+}
+
+/// Merges into metadata: a key set, a null removed (RFC 7396 at the top level).
+pub fn merge_metadata(id: Uuid, kind: Metadata, changes: Map<String, Value>) -> Result<()> {
+    static READ_USER: Query =
         Query::write("select raw_user_meta_data from auth.users where id = $1 for update", &[Type::UUIDOID]);
-    static WRITE: Query =
+    static WRITE_USER: Query =
         Query::write("update auth.users set raw_user_meta_data = $2 where id = $1", &[Type::UUIDOID, Type::JSONBOID]);
-    let stored = READ.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.ok_or(Error::SessionNotFound)?;
+    static READ_APP: Query =
+        Query::write("select raw_app_meta_data from auth.users where id = $1 for update", &[Type::UUIDOID]);
+    static WRITE_APP: Query =
+        Query::write("update auth.users set raw_app_meta_data = $2 where id = $1", &[Type::UUIDOID, Type::JSONBOID]);
+    let (read, write) = match kind {
+        Metadata::User => (&READ_USER, &WRITE_USER),
+        Metadata::App => (&READ_APP, &WRITE_APP),
+    };
+    let stored = read.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.ok_or(Error::SessionNotFound)?;
     let mut metadata = match stored {
         JsonB(Value::Object(metadata)) => metadata,
         JsonB(_) => Map::new(),
@@ -236,11 +269,10 @@ pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
         };
     }
     let metadata = check_metadata(Some(Value::Object(metadata)))?;
-    WRITE.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()])?;
-    Ok(())
+    write.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()]).map(drop)
 }
 
-/// User metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
+/// Metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
 pub fn check_metadata(data: Option<Value>) -> Result<Map<String, Value>> {
     fn depth(value: &Value) -> usize {
         match value {
@@ -258,10 +290,7 @@ pub fn check_metadata(data: Option<Value>) -> Result<Map<String, Value>> {
         return Err(Error::invalid("data is nested too deeply", format!("at most {METADATA_MAX_DEPTH} levels")));
     }
     if data.to_string().len() > METADATA_MAX_BYTES {
-        return Err(Error::invalid(
-            "data is too large",
-            "user metadata is at most 16 kB; keep more in a table of yours",
-        ));
+        return Err(Error::invalid("data is too large", "metadata is at most 16 kB; keep more in a table of yours"));
     }
     match data {
         Value::Object(data) => Ok(data),
@@ -277,4 +306,14 @@ fn email_key(email: &str) -> Answer<String> {
 /// The one place where an address becomes one.
 pub fn parse_email(text: &str) -> Result<Email> {
     Email::parse(text).map_err(|reason| Error::EmailAddressInvalid(format!("the address {reason}")))
+}
+
+/// A phone number in E.164 as it is stored: digits without the plus.
+pub fn parse_phone(text: &str) -> Result<String> {
+    let digits: String = text.trim().trim_start_matches('+').chars().filter(|character| *character != ' ').collect();
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || digits.starts_with('0') {
+        return Err(Error::invalid("phone is not a phone number", "E.164, such as +4915112345678"));
+    }
+    Ok(digits)
 }
