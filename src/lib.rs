@@ -17,6 +17,7 @@ mod config;
 mod events;
 mod keys;
 mod hooks;
+mod email_rules;
 mod users;
 mod credential;
 mod tokens;
@@ -30,6 +31,7 @@ mod door;
 
 // ways in
 mod password;
+mod anonymous;
 mod refresh;
 
 // self service and tests

@@ -50,6 +50,7 @@ fn try_sign_up(
     }
     let (email, password) = (given(email, "email")?, given(password, "password")?);
     let email = users::parse_email(email)?;
+    users::check_address(&email)?;
     let password = credential::acceptable(password, &config)?;
     let data = users::check_metadata(options::json(data)?)?;
     // Before the hash: with a wrong keyring it fails at once.

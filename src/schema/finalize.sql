@@ -102,3 +102,8 @@ grant execute on function
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
     auth.admin_list_audit(jsonb)
 to service_role, auth_sidecar;
+
+grant execute on function auth.sign_in_anonymously(jsonb, jsonb) to anon, authenticated, service_role, auth_sidecar;
+
+grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
+grant select on auth.email_rules to auth_admin;

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use auth_core::email::Email;
 
+use crate::email_rules;
 use crate::hooks::{self, Event};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
-extension_sql_file!("users.sql", name = "users", requires = ["hooks"]);
+extension_sql_file!("users.sql", name = "users", requires = ["email_rules"]);
 
 /// The one tenant and audience of an app's users; others come with organisations.
 const INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
@@ -129,6 +130,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
             Type::BOOLOID,
         ],
     );
+    new.email.map_or(Ok(()), check_address)?;
     let id = new.id.map_or_else(backend::uuid_v4, Ok)?;
     let email = new.email.map(Email::address);
     let phone = new.phone.as_deref();
@@ -214,6 +216,7 @@ fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<E
 
 /// Gives an account its address, in place of the one that it had or as its first. A guest is none any more.
 pub fn give_address(id: Uuid, email: &Email, is_confirmed: bool) -> Result<()> {
+    check_address(email)?;
     static GIVE: Query = Query::write(include_str!("give_address.sql"), &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID]);
     let arguments = [to_pg(id).into(), email.address().into(), is_confirmed.into()];
     let given = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| GIVE.first(&arguments, |_| Ok(()))))
@@ -316,4 +319,10 @@ pub fn parse_phone(text: &str) -> Result<String> {
         return Err(Error::invalid("phone is not a phone number", "E.164, such as +4915112345678"));
     }
     Ok(digits)
+}
+
+/// Refuses an address that no account may take here. Asked again when it is taken, so that no way in forgets it; a flow asks
+/// before it spends a hash or a mail.
+pub fn check_address(email: &Email) -> Result<()> {
+    email_rules::check(email)
 }
