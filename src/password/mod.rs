@@ -20,7 +20,8 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::{door, guard, keys, users};
+use crate::users::{self, NewUser};
+use crate::{door, guard, keys};
 
 extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
 
@@ -64,7 +65,14 @@ fn try_sign_up(
     let created = guard::count_sign_up(&config)
         .and_then(|()| hashing::hash(&password, config.hash_cost))
         .inspect(|_| attempt.release_shared())
-        .and_then(|hash| users::create(&email, Some(&hash), data))
+        .and_then(|hash| {
+            users::create(NewUser {
+                email: Some(&email),
+                encrypted_password: Some(&hash),
+                user_metadata: data,
+                ..NewUser::default()
+            })
+        })
         .inspect(|created| *user_id = Some(*created))
         .and_then(|created| door::let_in(created, way("signup", who)));
     attempt.end(created, *user_id)

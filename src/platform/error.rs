@@ -40,6 +40,7 @@ pub enum Error {
     // 23505
     EmailExists,
     PhoneExists,
+    UserAlreadyExists,
     // 22023
     WeakPassword(String),
     PasswordTooLong(String),
@@ -229,6 +230,9 @@ impl Error {
             ),
             Error::PhoneExists => {
                 (S::ERRCODE_UNIQUE_VIOLATION, "phone_exists", "an account with this phone number exists".into(), None)
+            }
+            Error::UserAlreadyExists => {
+                (S::ERRCODE_UNIQUE_VIOLATION, "user_already_exists", "an account with this id exists".into(), None)
             }
             Error::WeakPassword(reasons) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
