@@ -16,6 +16,7 @@ pub mod jws;
 pub mod jwt;
 pub mod keyring;
 pub mod password;
+pub mod redirect;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
