@@ -18,6 +18,7 @@ mod events;
 mod keys;
 mod hooks;
 mod users;
+mod credential;
 mod tokens;
 mod audit;
 mod guard;

@@ -4,24 +4,21 @@
 //! cost of exactly one hash; nothing is locked while hashing; a hash of old parameters is replaced at sign-in. Threats:
 //! enumeration by time, text or error; a stored hash that is costly or malformed on purpose; a truncated password.
 
-mod hashing;
-
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use auth_core::email::Email;
-use auth_core::password::{self, Refused};
+use auth_core::password;
 
 use crate::config::{self, Config};
-use crate::platform::backend::{self, to_pg};
+use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
-use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
 use crate::users::{self, NewUser};
-use crate::{door, guard, keys};
+use crate::{credential, door, guard, keys};
 
 extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
 
@@ -52,10 +49,8 @@ fn try_sign_up(
         return Err(Error::SignupDisabled);
     }
     let (email, password) = (given(email, "email")?, given(password, "password")?);
-    silence::check_literal(password)?;
     let email = users::parse_email(email)?;
-    let password = password::normalise(password);
-    check_policy(&config.password_policy, &password)?;
+    let password = credential::acceptable(password, &config)?;
     let data = users::check_metadata(options::json(data)?)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
@@ -63,7 +58,7 @@ fn try_sign_up(
     // That an address is taken is worth knowing to a stranger who tries many.
     let attempt = guard::attempt(&guard::ADDRESS, email.key(), who.clone(), &config)?;
     let created = guard::count_sign_up(&config)
-        .and_then(|()| hashing::hash(&password, config.hash_cost))
+        .and_then(|()| credential::hash(&password, config.hash_cost))
         .inspect(|_| attempt.release_shared())
         .and_then(|hash| {
             users::create(NewUser {
@@ -126,35 +121,12 @@ fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Opt
     let account = email.map(users::find_by_email).transpose()?.flatten();
     *meant = account.as_ref().map(|account| account.id);
     let stored = account.as_ref().and_then(|account| account.encrypted_password.as_deref());
-    if !hashing::verify(&password, stored, config.hash_cost)? {
+    if !credential::verify(&password, stored, config.hash_cost)? {
         return Err(Error::InvalidCredentials);
     }
     let user_id = meant.ok_or(Error::InvalidCredentials)?;
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
-        replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
+        credential::rehash(user_id, stored, &credential::hash(&password, config.hash_cost)?)?;
     }
     Ok(user_id)
-}
-
-/// Only if nobody has changed the password meanwhile.
-fn replace_hash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
-    static REPLACE: Query = Query::write(
-        "update auth.users set encrypted_password = $3 where id = $1 and encrypted_password = $2",
-        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID],
-    );
-    REPLACE.execute(&[to_pg(user_id).into(), old.into(), new.into()]).map(drop)
-}
-
-fn check_policy(policy: &password::Policy, password: &str) -> Result<()> {
-    password::check(policy, password).map_err(|refused| match refused {
-        Refused::TooLong => Error::PasswordTooLong(format!(
-            "at most {} characters and {} bytes",
-            policy.max_length,
-            password::HARD_CAP_BYTES
-        )),
-        Refused::Weak(reasons) => {
-            let words: Vec<&str> = reasons.iter().map(|reason| reason.word()).collect();
-            Error::WeakPassword(format!("{}: at least {} characters", words.join(", "), policy.min_length))
-        }
-    })
 }
