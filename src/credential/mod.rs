@@ -54,6 +54,21 @@ pub fn replace(user_id: Uuid, old: Option<&str>, new: &str) -> Result<bool> {
     Ok(REPLACE.first(&[to_pg(user_id).into(), old.into(), new.into()], |_| Ok(()))?.is_some())
 }
 
+/// Sets a new password, whatever was there: for whoever has proved to own the address.
+pub fn set(user_id: Uuid, new: &str) -> Result<()> {
+    static SET: Query = Query::write(
+        "with account as (
+            update auth.users set encrypted_password = $2 where id = $1 and deleted_at is null returning id
+        )
+        insert into auth.password_state (user_id)
+        select id from account
+        on conflict (user_id) do update set changed_at = excluded.changed_at, must_change = false
+        returning 1",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    SET.first(&[to_pg(user_id).into(), new.into()], |_| Ok(()))?.ok_or(Error::UserNotFound)
+}
+
 /// Replaces a hash by one of the same password, if nobody has changed that meanwhile.
 pub fn rehash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
     static REHASH: Query = Query::write(
