@@ -21,21 +21,30 @@ mod email_rules;
 mod users;
 mod credential;
 mod tokens;
+mod outbox;
 mod audit;
 mod guard;
+mod flow;
 mod sessions;
 mod identity;
+mod addresses;
+mod presence;
+mod mail;
 
 // door
 mod door;
 
 // ways in
 mod password;
+mod otp;
+mod exchange;
+mod recovery;
 mod anonymous;
 mod refresh;
 
 // self service and tests
 mod account;
+mod email_change;
 mod admin;
 mod cleanup;
 mod doctor;

@@ -23,9 +23,9 @@ use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
 use crate::sessions::{self, Which};
 use crate::users::{self, Metadata, NewUser};
-use crate::{config, credential, identity};
+use crate::{addresses, config, credential, identity, tokens};
 
-extension_sql_file!("admin.sql", name = "admin", requires = ["account"]);
+extension_sql_file!("admin.sql", name = "admin", requires = ["email_change"]);
 
 #[pg_extern(sql = false)]
 fn admin_create_user(attributes: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
@@ -92,7 +92,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     let hash = attributes.hash(&config)?;
     let current = users::address_key(id)?;
     if let Some(email) = attributes.email.as_ref().filter(|email| current.as_deref() != Some(email.key())) {
-        users::give_address(id, email, attributes.email_confirm == Some(true))?;
+        addresses::give(id, email, attributes.email_confirm == Some(true))?;
     }
     let arguments = [
         to_pg(id).into(),
@@ -121,6 +121,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     // Whoever knew the old password, or one that is no longer to be trusted, may be signed in with it.
     if hash.is_some() || attributes.must_change_password == Some(true) {
         sessions::end(id, Which::All)?;
+        tokens::remove_all(id)?;
     }
     audit::record(&Entry::done("user_modified", id).with(done_by(&attributes)))?;
     ban(id, &attributes)?;
@@ -170,10 +171,7 @@ fn admin_delete_user(id: Option<pgrx::Uuid>, soft: Option<bool>, options: JsonAr
 
 fn delete(id: Option<pgrx::Uuid>, soft: Option<bool>, options: JsonArgument) -> Result<()> {
     static SOFTLY: Query = Query::write(
-        "with tokens as (
-            delete from auth.one_time_tokens where user_id = $1
-        )
-        update auth.users set deleted_at = clock_timestamp() where id = $1 and deleted_at is null",
+        "update auth.users set deleted_at = clock_timestamp() where id = $1 and deleted_at is null",
         &[Type::UUIDOID],
     );
     static WHOLLY: Query = Query::write("delete from auth.users where id = $1", &[Type::UUIDOID]);
@@ -187,6 +185,7 @@ fn delete(id: Option<pgrx::Uuid>, soft: Option<bool>, options: JsonArgument) -> 
         return Err(Error::UserNotFound);
     }
     sessions::end(id, Which::All)?;
+    tokens::remove_all(id)?;
     audit::record(&Entry {
         event_type: "user_deleted",
         code: None,

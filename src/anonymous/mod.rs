@@ -3,6 +3,8 @@
 //! Promises: a guest is an account like any other, so what it owns stays its own under the same id; where guests are not
 //! allowed none is made. Threats: floods of guests; a guest who takes an address that has an account.
 
+mod convert;
+
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
@@ -16,7 +18,7 @@ use crate::platform::options::{self, JsonArgument};
 use crate::users::{self, NewUser};
 use crate::{door, guard, keys};
 
-extension_sql_file!("anonymous.sql", name = "anonymous", requires = ["password"]);
+extension_sql_file!("anonymous.sql", name = "anonymous", requires = ["recovery"]);
 
 const METHOD: &str = "anonymous";
 

@@ -16,11 +16,12 @@ pub use context::{client_address, trusted_address, user_agent};
 pub use seal::{empty_next_slot, seal_some};
 
 use crate::events::{self, Event};
+use crate::outbox;
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::Result;
 use crate::platform::query::{Query, Type};
 
-extension_sql_file!("audit.sql", name = "audit", requires = ["tokens"]);
+extension_sql_file!("audit.sql", name = "audit", requires = ["outbox"]);
 
 /// One thing that happened.
 pub struct Entry<'a> {
@@ -73,7 +74,13 @@ pub const TABLE: &str = "audit_log";
 pub fn record(entry: &Entry<'_>) -> Result<()> {
     insert(entry.row(), backend::clock(), 1)?;
     context::seal_after_commit();
-    Ok(())
+    match entry.code {
+        None => outbox::announce(
+            entry.event_type,
+            || json!({"user_id": entry.user_id, "session_id": entry.session_id, "details": entry.data}),
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Writes a row; for `record`, and for the worker.

@@ -49,7 +49,8 @@ create table auth.config (
     current_password_required boolean,
     reset_returns_session boolean,
     security_notices boolean,
-    notify_events boolean
+    notify_events boolean,
+    rate_limit_mail text
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -102,6 +103,7 @@ comment on column auth.config.current_password_required is 'Whether changing pas
 comment on column auth.config.reset_returns_session is 'Whether a password reset signs in; default false.';
 comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
 comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';
+comment on column auth.config.rate_limit_mail is 'Mails asked for from one network: how many / in how many seconds; default 30/3600.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -154,3 +156,14 @@ as 'MODULE_PATHNAME', 'apply_profile_wrapper';
 
 comment on function auth.apply_profile(text) is
     'Sets the settings of a profile in one step: default, strict, or supabase (what unmodified Supabase clients expect). Returns all settings in force. For auth_admin. 22023 validation_failed for another name.';
+
+create function auth.public_settings()
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'public_settings_wrapper';
+
+comment on function auth.public_settings() is
+    'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, email_otp_length, password_min_length}. For everyone.';

@@ -94,6 +94,8 @@ pub struct Limits {
     pub login: Limit,
     /// New accounts from one network.
     pub signup: Limit,
+    /// Mails asked for from one network.
+    pub mail: Limit,
     /// Failures from one network, and those of callers without an address.
     pub network: Option<Limit>,
     pub database: Option<Limit>,
@@ -102,7 +104,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"notify_events"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"rate_limit_mail"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -188,6 +190,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             are_enabled: switch("rate_limit_enabled")?,
             login: required_rate("rate_limit_login")?,
             signup: required_rate("rate_limit_signup")?,
+            mail: required_rate("rate_limit_mail")?,
             network: rate("rate_limit_network")?,
             database: rate("rate_limit_database")?,
             lockout: limit("lockout_attempts")?
@@ -331,4 +334,22 @@ fn configure(settings: JsonArgument) -> Answer<JsonB> {
 #[pg_extern(sql = false)]
 fn apply_profile(profile: Option<&str>) -> Answer<JsonB> {
     Ok(store(&settings::profile(given(profile, "profile")?)?)?)
+}
+
+/// What says nothing about how well the database is defended.
+const PUBLIC: &[&str] = &[
+    "enable_signup",
+    "signup_mode",
+    "enable_anonymous",
+    "enable_magic_link",
+    "implicit_flow",
+    "site_url",
+    "email_otp_length",
+    "password_min_length",
+];
+
+#[pg_extern(sql = false, stable)]
+fn public_settings() -> Answer<JsonB> {
+    let settings = in_force(stored()?)?;
+    Ok(JsonB(PUBLIC.iter().map(|name| (name.to_string(), settings[*name].clone())).collect()))
 }

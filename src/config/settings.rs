@@ -106,6 +106,7 @@ pub const ALL: &[Setting] = &[
     setting("reset_returns_session", Kind::Switch, false, ["false", "false", "false"]),
     setting("security_notices", Kind::Switch, false, ["true", "true", "true"]),
     setting("notify_events", Kind::Switch, false, ["false", "false", "false"]),
+    setting("rate_limit_mail", Kind::Rate, false, [r#""30/3600""#, r#""30/3600""#, r#""30/3600""#]),
 ];
 
 /// A profile leaves this setting as it is: it says where the app lives, not how strict it is.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SignupMode};
 use crate::hooks::{self, Event};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
@@ -50,13 +50,33 @@ pub struct Way {
 /// Lets in a user who has proved who they are: a new session and its tokens.
 pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_welcome(user_id)?;
-    users::note_sign_in(user_id, way.provider)?;
     let config = config::current()?;
+    must_be_confirmed(user_id, &config)?;
+    users::note_sign_in(user_id, way.provider)?;
     let method = way.method;
-    let session_id = sessions::open(user_id, method, &config)?;
+    let session_id = sessions::open(user_id, method, None, &config)?;
     audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     answer(session_id, &facts, user, method, &config)
+}
+
+/// Lets in a user who has to set a new password first: the token is nobody's in policies and has no successor.
+pub fn let_in_to_change_password(user_id: Uuid, way: Way) -> Result<JsonB> {
+    must_be_welcome(user_id)?;
+    let config = config::current()?;
+    must_be_confirmed(user_id, &config)?;
+    let session_id = sessions::open(user_id, way.method, Some(sessions::PASSWORD_CHANGE), &config)?;
+    audit::record(&Entry::done("password_change_required", user_id).in_session(session_id).with(way.data))?;
+    let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
+    let (access_token, expires_at) = mint(session_id, &facts, &user, way.method, &config)?;
+    Ok(JsonB(json!({
+        "status": "password_change_required",
+        "access_token": access_token,
+        "token_type": "bearer",
+        "expires_in": config.access_token_ttl,
+        "expires_at": expires_at,
+        "user": user,
+    })))
 }
 
 /// Refuses the banned and the deleted. Only after they have proved who they are: before, it would tell a stranger.
@@ -67,6 +87,23 @@ pub fn must_be_welcome(user_id: Uuid) -> Result<()> {
         Some(user) if user.is_banned(backend::clock()) => Err(Error::UserBanned),
         Some(_) => Ok(()),
     }
+}
+
+/// Where addresses have to be proved, refuses an account that has not. Whoever came by mail has proved it just now.
+fn must_be_confirmed(user_id: Uuid, config: &Config) -> Result<()> {
+    let is_needed = config.signup_mode != SignupMode::Immediate;
+    match users::standing(user_id)? {
+        Some(user) if is_needed && user.is_unconfirmed => Err(Error::EmailNotConfirmed),
+        _ => Ok(()),
+    }
+}
+
+/// The methods that a session may name (RFC 8176, and Supabase Auth's words).
+const METHODS: &[&str] = &["password", "otp", "magiclink", "recovery", "invite", "email_change", "anonymous", "oauth"];
+
+/// A method that was stored, as it is written in a session.
+pub fn method(name: &str) -> &'static str {
+    METHODS.iter().find(|known| **known == name).copied().unwrap_or("otp")
 }
 
 /// The session answer (`docs/sessions.md`).

@@ -17,62 +17,16 @@ use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::users::{self, NewUser};
-use crate::{credential, door, guard, keys};
+use crate::{credential, door, guard, keys, users};
 
-extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
+mod change;
+mod sign_up;
+
+extension_sql_file!("password.sql", name = "password", requires = ["mail"]);
 
 const METHOD: &str = "password";
 /// The identity of a password account.
 const PROVIDER: &str = "email";
-
-#[pg_extern(sql = false)]
-fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
-    silence::call_is_secret();
-    let mut user_id = None;
-    let result = try_sign_up(email, password, data, options, &mut user_id);
-    log::outcome("sign_up", user_id, &result);
-    Ok(result?)
-}
-
-fn try_sign_up(
-    email: Option<&str>,
-    password: Option<&str>,
-    data: JsonArgument,
-    options: JsonArgument,
-    user_id: &mut Option<Uuid>,
-) -> Result<JsonB> {
-    backend::must_write()?;
-    options::only(options, &[])?;
-    let config = config::current()?;
-    if !config.enable_signup {
-        return Err(Error::SignupDisabled);
-    }
-    let (email, password) = (given(email, "email")?, given(password, "password")?);
-    let email = users::parse_email(email)?;
-    users::check_address(&email)?;
-    let password = credential::acceptable(password, &config)?;
-    let data = users::check_metadata(options::json(data)?)?;
-    // Before the hash: with a wrong keyring it fails at once.
-    keys::root()?;
-    let who = json!({"email": email.address()});
-    // That an address is taken is worth knowing to a stranger who tries many.
-    let attempt = guard::attempt(&guard::ADDRESS, email.key(), who.clone(), &config)?;
-    let created = guard::count_sign_up(&config)
-        .and_then(|()| credential::hash(&password, config.hash_cost))
-        .inspect(|_| attempt.release_shared())
-        .and_then(|hash| {
-            users::create(NewUser {
-                email: Some(&email),
-                encrypted_password: Some(&hash),
-                user_metadata: data,
-                ..NewUser::default()
-            })
-        })
-        .inspect(|created| *user_id = Some(*created))
-        .and_then(|created| door::let_in(created, way("signup", who)));
-    attempt.end(created, *user_id)
-}
 
 fn way(event_type: &'static str, data: Value) -> door::Way {
     door::Way { method: METHOD, provider: PROVIDER, event_type, data }
@@ -106,9 +60,12 @@ fn try_sign_in(
     let address = parsed.as_ref().map(|email| email.address());
     let who = json!({"email": address, "subject": address.and(Some(subject))});
     let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
-    let answer = prove(parsed.as_ref(), password, &config, meant)
-        .inspect(|_| attempt.is_right())
-        .and_then(|user_id| door::let_in(user_id, way("login_success", who)));
+    let answer = prove(parsed.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
+        match credential::must_change(user_id)? {
+            true => door::let_in_to_change_password(user_id, way("login_success", who)),
+            false => door::let_in(user_id, way("login_success", who)),
+        }
+    });
     attempt.end(answer, *meant)
 }
 

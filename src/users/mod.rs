@@ -61,13 +61,25 @@ pub struct Standing {
     /// Microseconds since 2000-01-01.
     pub banned_until: Option<i64>,
     pub is_deleted: bool,
+    /// It has an address and nobody has proved any.
+    pub is_unconfirmed: bool,
 }
 
-static USERS: Relation = Relation::new(c"users", c"users_pkey", &[c"id", c"banned_until", c"deleted_at"]);
+static USERS: Relation = Relation::new(
+    c"users",
+    c"users_pkey",
+    &[c"id", c"banned_until", c"deleted_at", c"email", c"email_confirmed_at", c"phone_confirmed_at"],
+);
 
 /// Whether the account may act now, whatever snapshot the caller holds; `None` if there is none.
 pub fn standing(id: Uuid) -> Result<Option<Standing>> {
-    USERS.find(id.as_bytes(), |row| Some(Standing { banned_until: row.time(1), is_deleted: row.time(2).is_some() }))
+    USERS.find(id.as_bytes(), |row| {
+        Some(Standing {
+            banned_until: row.time(1),
+            is_deleted: row.time(2).is_some(),
+            is_unconfirmed: !row.is_null(3) && row.is_null(4) && row.is_null(5),
+        })
+    })
 }
 
 impl Standing {
@@ -93,6 +105,61 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
             is_sso_user: row.required(5)?,
         })
     })
+}
+
+/// A sign-up that nobody has confirmed is followed by another for the same address: the newest one's password and data are
+/// those that a confirmation confirms. False where somebody has signed in already.
+pub fn sign_up_again(id: Uuid, encrypted_password: &str, user_metadata: &Map<String, Value>) -> Result<bool> {
+    static AGAIN: Query = Query::write(
+        "update auth.users set encrypted_password = $2, raw_user_meta_data = $3
+        where id = $1 and email_confirmed_at is null and phone_confirmed_at is null and last_sign_in_at is null
+            and deleted_at is null
+        returning 1",
+        &[Type::UUIDOID, Type::TEXTOID, Type::JSONBOID],
+    );
+    let metadata = JsonB(Value::Object(user_metadata.clone()));
+    Ok(AGAIN.first(&[to_pg(id).into(), encrypted_password.into(), metadata.into()], |_| Ok(()))?.is_some())
+}
+
+/// What a signed-in user proves themselves by.
+pub struct Credentials {
+    pub email: Option<Email>,
+    pub is_email_confirmed: bool,
+    pub encrypted_password: Option<String>,
+}
+
+pub fn credentials(id: Uuid) -> Result<Option<Credentials>> {
+    static CREDENTIALS: Query = Query::write(
+        "select u.email, u.email_confirmed_at is not null, u.encrypted_password
+        from auth.users as u
+        where u.id = $1 and u.deleted_at is null",
+        &[Type::UUIDOID],
+    );
+    CREDENTIALS.first(&[to_pg(id).into()], |row| {
+        Ok(Credentials {
+            email: row.optional::<String>(1)?.map(|email| parse_email(&email)).transpose()?,
+            is_email_confirmed: row.required(2)?,
+            encrypted_password: row.optional(3)?,
+        })
+    })
+}
+
+/// Whether it is a guest.
+pub fn is_guest(id: Uuid) -> Result<bool> {
+    static GUEST: Query = Query::write(
+        "select 1 from auth.users as u where u.id = $1 and u.is_anonymous and u.deleted_at is null",
+        &[Type::UUIDOID],
+    );
+    Ok(GUEST.first(&[to_pg(id).into()], |_| Ok(()))?.is_some())
+}
+
+/// Whether it still is one, and stays one until this transaction ends: its row is locked.
+pub fn hold_guest(id: Uuid) -> Result<bool> {
+    static HOLD: Query = Query::write(
+        "select 1 from auth.users as u where u.id = $1 and u.is_anonymous and u.deleted_at is null for update",
+        &[Type::UUIDOID],
+    );
+    Ok(HOLD.first(&[to_pg(id).into()], |_| Ok(()))?.is_some())
 }
 
 /// What the account's address is found by; none without an address.
@@ -135,16 +202,8 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
     let email = new.email.map(Email::address);
     let phone = new.phone.as_deref();
     let role = new.role.unwrap_or("authenticated");
-    let app_metadata = with_providers(email, phone, new.app_metadata);
-    hooks::run(Event::BeforeUserCreated, || {
-        serde_json::json!({
-            "metadata": {"name": "before-user-created", "time": backend::clock_seconds()},
-            "user": {
-                "id": id, "aud": AUDIENCE, "role": role, "email": email.unwrap_or(""), "phone": phone.unwrap_or(""),
-                "app_metadata": app_metadata, "user_metadata": new.user_metadata, "is_anonymous": new.is_anonymous,
-            },
-        })
-    })?;
+    let app_metadata = with_providers(email, phone, new.app_metadata.clone());
+    ask_before(id, &new)?;
     let arguments = [
         to_pg(id).into(),
         INSTANCE.into(),
@@ -176,6 +235,45 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
         })
     })?;
     Ok(id)
+}
+
+/// Runs the hook that may refuse an account; also for one that will not be made, where that must not show.
+pub fn ask_before(id: Uuid, new: &NewUser<'_>) -> Result<()> {
+    hooks::run(Event::BeforeUserCreated, || {
+        let (email, phone) = (new.email.map(Email::address), new.phone.as_deref());
+        serde_json::json!({
+            "metadata": {"name": "before-user-created", "time": backend::clock_seconds()},
+            "user": {
+                "id": id, "aud": AUDIENCE, "role": new.role.unwrap_or("authenticated"), "email": email.unwrap_or(""),
+                "phone": phone.unwrap_or(""), "app_metadata": with_providers(email, phone, new.app_metadata.clone()),
+                "user_metadata": new.user_metadata, "is_anonymous": new.is_anonymous,
+            },
+        })
+    })
+    .map(drop)
+}
+
+/// What the object of a new account with this address would be; of one that is not made.
+pub fn made_up(id: Uuid, email: &Email, user_metadata: &Map<String, Value>) -> Result<Value> {
+    static OBJECT: Query = Query::read(
+        "select jsonb_build_object(
+            'id', $1, 'aud', $2, 'role', 'authenticated', 'email', $3, 'phone', '',
+            'app_metadata', '{\"provider\": \"email\", \"providers\": [\"email\"]}'::jsonb, 'user_metadata', $4,
+            'is_anonymous', false, 'created_at', n.now, 'updated_at', n.now,
+            'identities', jsonb_build_array(jsonb_build_object(
+                'identity_id', gen_random_uuid(), 'id', $1::text, 'user_id', $1, 'provider', 'email', 'email', lower($3),
+                'identity_data', jsonb_build_object(
+                    'sub', $1, 'email', $3, 'email_verified', false, 'phone_verified', false),
+                'last_sign_in_at', null, 'created_at', n.now, 'updated_at', n.now)))
+        from auth.rfc3339(clock_timestamp()) as n (now)",
+        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID, Type::JSONBOID],
+    );
+    let metadata = JsonB(Value::Object(user_metadata.clone()));
+    let arguments = [to_pg(id).into(), AUDIENCE.into(), email.address().into(), metadata.into()];
+    OBJECT
+        .first(&arguments, |row| row.required::<JsonB>(1))?
+        .map(|JsonB(user)| user)
+        .ok_or_else(|| Error::Internal("no made-up account".into()))
 }
 
 /// How the user signs in, as clients read it; what the caller gave stands above it.
@@ -212,17 +310,6 @@ fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<E
         _ if email.is_some() => Error::EmailExists,
         _ => Error::PhoneExists,
     })
-}
-
-/// Gives an account its address, in place of the one that it had or as its first. A guest is none any more.
-pub fn give_address(id: Uuid, email: &Email, is_confirmed: bool) -> Result<()> {
-    check_address(email)?;
-    static GIVE: Query = Query::write(include_str!("give_address.sql"), &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID]);
-    let arguments = [to_pg(id).into(), email.address().into(), is_confirmed.into()];
-    let given = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| GIVE.first(&arguments, |_| Ok(()))))
-        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
-        .execute()?;
-    given.ok_or(Error::UserNotFound)
 }
 
 /// Remembers when the user last signed in, and by which identity.

@@ -1,20 +1,23 @@
-with account as (
+with old as (
+    select u.id, u.email from auth.users as u where u.id = $1 and u.deleted_at is null for update
+), account as (
     update auth.users as u
     set
         email = $2,
         email_confirmed_at = case when $3 then clock_timestamp() end,
         -- email becomes one of the ways in, and the first where there was none
-        raw_app_meta_data = jsonb_build_object('provider', 'email') || u.raw_app_meta_data || jsonb_build_object(
+        raw_app_meta_data = '{"provider": "email"}' || u.raw_app_meta_data || jsonb_build_object(
             'providers',
             case
                 when u.raw_app_meta_data -> 'providers' @> '"email"' then u.raw_app_meta_data -> 'providers'
                 when jsonb_typeof(u.raw_app_meta_data -> 'providers') = 'array'
-                    then u.raw_app_meta_data -> 'providers' || '"email"'
+                    then (u.raw_app_meta_data -> 'providers') || '"email"'
                 else '["email"]'
             end),
         role = case when u.is_anonymous then 'authenticated' else u.role end,
         is_anonymous = false
-    where u.id = $1 and u.deleted_at is null
+    from old
+    where u.id = old.id
     returning u.id, u.instance_id, u.aud, u.email, u.email_confirmed_at, u.phone_confirmed_at
 ), address as (
     -- one that is there already follows auth.users by its trigger
@@ -31,4 +34,4 @@ with account as (
     on conflict (user_id, provider) do update
     set identity_data = identities.identity_data || excluded.identity_data
 )
-select 1 from account
+select old.email from old
