@@ -90,6 +90,7 @@ fn try_send(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgumen
         kind,
         to: &asked.email,
         has_link: config.enable_magic_link,
+        link_ttl: None,
         wish: &wish,
         data: json!({}),
     };
@@ -131,6 +132,7 @@ fn try_sign_up_with_email(email: Option<&str>, data: JsonArgument, options: Json
                 kind: "confirmation",
                 to: &asked.email,
                 has_link: true,
+link_ttl: None,
                 wish: &wish,
                 data: Value::Object(data),
             };
@@ -165,7 +167,7 @@ fn try_resend(kind: Option<&str>, email: Option<&str>, options: JsonArgument) ->
 fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     let asked = asked(Purpose::Confirmation, email, config)?;
     note("user_confirmation_requested", &asked)?;
-    let mail = |purpose, data| Mail { purpose, kind: "confirmation", to: &asked.email, has_link: true, wish, data };
+    let mail = |purpose, data| Mail { purpose, kind: "confirmation", to: &asked.email, has_link: true, link_ttl: None, wish, data };
     if let Some(account) = &asked.account {
         return match account.is_email_confirmed {
             true => Ok(()),
@@ -190,6 +192,6 @@ fn resend_change(email: &str, wish: &Wish, config: &Config) -> Result<()> {
         waiting.data.get("new_email").and_then(Value::as_str).and_then(|new| Email::parse(new).ok());
     let Some(new) = new else { return Ok(()) };
     let data = Value::Object(Map::from_iter([("new_email".to_string(), json!(new.address()))]));
-    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: &new, has_link: true, wish, data };
+    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: &new, has_link: true, link_ttl: None, wish, data };
     mail::send(user_id, &mail, config)
 }
