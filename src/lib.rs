@@ -46,6 +46,7 @@ mod refresh;
 mod account;
 mod email_change;
 mod admin;
+mod invitation;
 mod cleanup;
 mod doctor;
 mod testing;

@@ -114,8 +114,15 @@ fn ask_for_confirmation(guest: &Guest, email: &Email, password: &str, wish: &Wis
     match users::find_by_email(email)? {
         Some(other) => mail::tell_owner("existing_account", other.id, email, config),
         None => {
-            let mail =
-                Mail { purpose: Purpose::EmailChange, kind: "confirmation", to: email, has_link: true, wish, data };
+            let mail = Mail {
+                purpose: Purpose::EmailChange,
+                kind: "confirmation",
+                to: email,
+                has_link: true,
+                link_ttl: None,
+                wish,
+                data,
+            };
             mail::send(guest.user_id, &mail, config)
         }
     }

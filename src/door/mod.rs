@@ -15,7 +15,7 @@ use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
 use crate::sessions::{self, Facts};
-use crate::{keys, users};
+use crate::{keys, mail, users};
 
 /// Claims that no hook may change: they say who the token is for and what it may do.
 const RESERVED_CLAIMS: &[&str] = &[
@@ -54,8 +54,14 @@ pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_confirmed(user_id, &config)?;
     users::note_sign_in(user_id, way.provider)?;
     let method = way.method;
+    // Asked before this sign-in is one of those that were.
+    let is_new_program = config.security_notices && audit::is_new_program(user_id)?;
     let session_id = sessions::open(user_id, method, None, &config)?;
     audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
+    if is_new_program {
+        let from = json!({"ip": audit::client_address(), "user_agent": audit::user_agent()});
+        mail::notify("new_sign_in", user_id, None, from, &config)?;
+    }
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     answer(session_id, &facts, user, method, &config)
 }

@@ -83,7 +83,15 @@ fn ask_for_confirmation(
 ) -> Result<()> {
     let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
     let data = json!({"new_email": new.address(), "needs_both": old.is_some()});
-    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: new, has_link: true, wish, data };
+    let mail = Mail {
+        purpose: Purpose::EmailChange,
+        kind: "email_change",
+        to: new,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data,
+    };
     if let Some(old) = old {
         let to_old = Mail {
             purpose: Purpose::EmailChangeCurrent,
@@ -127,6 +135,7 @@ fn try_reauthenticate(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Re
         kind: "reauthentication",
         to: email,
         has_link: false,
+        link_ttl: None,
         wish: &wish,
         data: json!({}),
     };
