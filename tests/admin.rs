@@ -170,7 +170,7 @@ fn an_account_is_made_as_told() {
     }
 }
 
-/// F016, XB6: each attribute has its refusal, a refused call leaves nothing, and a password is held to the policy whoever
+/// F016: each attribute has its refusal, a refused call leaves nothing, and a password is held to the policy whoever
 /// sets it.
 #[test]
 fn attributes_are_checked_one_by_one() {
