@@ -47,6 +47,7 @@ mod keys;
 mod logs;
 mod minting;
 mod networks;
+mod password_change;
 mod plans;
 mod planted;
 mod pooling;
