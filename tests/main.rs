@@ -3,6 +3,8 @@
 
 mod acceptance_guard;
 mod account;
+mod admin;
+mod anonymous;
 mod audit;
 mod audit_chain;
 mod audit_events;
@@ -18,6 +20,7 @@ mod doctor_cases;
 mod dump;
 mod email;
 mod email_change;
+mod email_rules;
 mod exchange;
 mod exposure;
 mod fault_crowd;

@@ -4,10 +4,9 @@
 //! 7636, S256; plain is refused). Threats: a code that leaks by history or Referer, an attacker's code in the victim's app,
 //! a challenge dropped on the way.
 
-use auth_core::base64url;
+use auth_core::pkce;
 use pgrx::extension_sql_file;
 use pgrx::prelude::*;
-use ring::digest::{SHA256, digest};
 use uuid::Uuid;
 
 use crate::platform::backend::{self, from_pg, to_pg};
@@ -30,10 +29,8 @@ pub fn check_challenge(challenge: Option<&str>, method: Option<&str>) -> Result<
         (Some(_), Some(method)) if !method.eq_ignore_ascii_case("s256") => {
             Err(wrong("code_challenge_method is not s256"))
         }
-        (Some(challenge), _) => match base64url::decode(challenge) {
-            Some(bytes) if bytes.len() == 32 => Ok(Some(challenge.to_string())),
-            _ => Err(wrong("code_challenge is malformed")),
-        },
+        (Some(challenge), _) if pkce::is_challenge(challenge) => Ok(Some(challenge.to_string())),
+        (Some(_), _) => Err(wrong("code_challenge is malformed")),
     }
 }
 
@@ -98,11 +95,7 @@ impl Code {
         let verifier = verifier.filter(|verifier| !verifier.is_empty());
         match (&self.challenge, verifier) {
             (None, None) => Ok(()),
-            (Some(challenge), Some(verifier))
-                if base64url::encode(digest(&SHA256, verifier.as_bytes()).as_ref()) == *challenge =>
-            {
-                Ok(())
-            }
+            (Some(challenge), Some(verifier)) if pkce::matches(challenge, verifier) => Ok(()),
             _ => Err(Error::BadCodeVerifier),
         }
     }

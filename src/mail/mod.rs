@@ -103,6 +103,8 @@ pub struct Mail<'a> {
     pub kind: &'static str,
     pub to: &'a Email,
     pub has_link: bool,
+    /// In seconds; none: what the purpose says.
+    pub link_ttl: Option<i64>,
     pub wish: &'a Wish,
     /// What the token's purpose needs when it is spent.
     pub data: Value,
@@ -149,7 +151,11 @@ fn request<'a>(mail: &'a Mail<'a>, code: Option<&'a str>, config: &Config) -> to
         code,
         code_length: config.mail.code_length,
         code_ttl: config.mail.code_ttl,
-        link_ttl: if mail.has_link { lifetime(mail.purpose, config) } else { config.mail.code_ttl },
+        link_ttl: match (mail.has_link, mail.link_ttl) {
+            (true, Some(seconds)) => seconds,
+            (true, None) => lifetime(mail.purpose, config),
+            (false, _) => config.mail.code_ttl,
+        },
         redirect_to: mail.wish.redirect_to.as_deref(),
         code_challenge: mail.wish.code_challenge.as_deref(),
         data: mail.data.clone(),

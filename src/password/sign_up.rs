@@ -50,7 +50,7 @@ impl Asked {
     }
 
     fn mail(&self, purpose: Purpose, data: Value) -> Mail<'_> {
-        Mail { purpose, kind: "confirmation", to: &self.email, has_link: true, wish: &self.wish, data }
+        Mail { purpose, kind: "confirmation", to: &self.email, has_link: true, link_ttl: None, wish: &self.wish, data }
     }
 }
 
@@ -73,6 +73,7 @@ fn try_sign_up(
         data: users::check_metadata(options::json(data)?)?,
         wish: Wish::read(&options, &config)?,
     };
+    users::check_address(&asked.email)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
     match config.signup_mode {

@@ -55,7 +55,7 @@ fn try_request(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgu
             (None, false) => (Purpose::MagicLink, "otp"),
         };
         let has_link = kind != "otp";
-        let mail = Mail { purpose, kind, to: &email, has_link, wish: &wish, data: json!({}) };
+        let mail = Mail { purpose, kind, to: &email, has_link, link_ttl: None, wish: &wish, data: json!({}) };
         mail::send(account.id, &mail, &config)?;
     }
     Ok(JsonB(json!({"status": "code_sent"})))
