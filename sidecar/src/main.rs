@@ -1,12 +1,25 @@
 //! `auth-sidecar`: HTTP in front of the extension. It has no state and decides nothing: every handler parses, calls
 //! one SQL function in one round trip and answers.
 
+mod answer;
+mod captcha;
+mod client_ip;
 mod config;
+mod cookies;
+mod cors;
+mod counters;
 mod db;
 mod error;
 mod log;
+
+mod origin;
+mod outbound;
+mod page;
+mod request;
+mod respond;
 mod routes;
 mod server;
+mod shapes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +44,8 @@ enum Command {
     Serve,
     /// Read the settings, say what is wrong with them, and exit.
     CheckConfig,
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -45,9 +60,10 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
-    let config = Config::read(arguments.config.as_deref())?;
+    let read = || Config::read(arguments.config.as_deref());
     match arguments.command {
         Command::Serve => {
+            let config = read()?;
             log::start(&config.log);
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(config.http.threads)
@@ -57,7 +73,12 @@ fn run(arguments: Arguments) -> Result<(), String> {
             runtime.block_on(server::serve(config))
         }
         Command::CheckConfig => {
+            read()?;
             println!("the settings are good");
+            Ok(())
+        }
+        Command::Openapi => {
+            println!("{}", routes::description());
             Ok(())
         }
     }
