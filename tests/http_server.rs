@@ -166,6 +166,34 @@ fn settings_come_from_file_and_environment() {
     assert!(!fine && said.contains("there is no file /nowhere.toml"), "{said}");
 }
 
+/// docs/sidecar.md lists every setting with its default, and no others; secrets are not printed.
+#[test]
+fn every_setting_is_documented() {
+    let settings = [
+        ("AUTH_DATABASE__URL", "postgresql://sidecar:s3cr3t@db/app"),
+        ("AUTH_CAPTCHA__PROVIDER", "turnstile"),
+        ("AUTH_CAPTCHA__SECRET", "s3cr3t"),
+    ];
+    let output = run_sidecar(&["check-config"], &settings);
+    assert!(output.status.success());
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(!printed.contains("s3cr3t"), "{printed}");
+    let mut known: Vec<&str> = printed.lines().filter_map(|line| line.split(' ').next()).collect();
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/sidecar.md")).unwrap();
+    let mut documented: Vec<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | `")).map(|(name, _)| name).collect();
+    known.sort_unstable();
+    documented.sort_unstable();
+    assert_eq!(documented, known);
+    for line in page.lines().filter_map(|line| line.strip_prefix("| `")) {
+        let Some((name, rest)) = line.split_once("` | `") else { continue };
+        let default = rest.split_once('`').map_or("", |(default, _)| default);
+        let set = settings.iter().any(|(variable, _)| variable.to_lowercase().ends_with(&name.replace('.', "__")));
+        let expected = if default == "none" { format!("{name} is not set") } else { format!("{name} = {default}") };
+        assert!(set || printed.lines().any(|line| line == expected), "{expected}: not in\n{printed}");
+    }
+}
+
 /// F278: one sign-in more is one more on the counter; a refused one is not. Routes are named by their templates.
 #[test]
 fn sign_ins_are_counted() {

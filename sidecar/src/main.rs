@@ -42,7 +42,7 @@ struct Arguments {
 enum Command {
     /// Serve HTTP until SIGTERM or SIGINT.
     Serve,
-    /// Read the settings, say what is wrong with them, and exit.
+    /// Read the settings, print those in force or what is wrong with them, and exit.
     CheckConfig,
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
     Openapi,
@@ -73,8 +73,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             runtime.block_on(server::serve(config))
         }
         Command::CheckConfig => {
-            read()?;
-            println!("the settings are good");
+            read()?.lines().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         Command::Openapi => {
