@@ -8,6 +8,9 @@ use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::courier::settings::{Courier, Smtp};
+use crate::outbound;
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -17,6 +20,9 @@ pub struct Config {
     pub database: Database,
     pub http: Http,
     pub log: Log,
+    pub smtp: Smtp,
+    pub courier: Courier,
+    pub outbound: outbound::Settings,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -73,6 +79,9 @@ impl Default for Config {
             database: Database::default(),
             http: Http::default(),
             log: Log { format: LogFormat::Json, level: Level::Info },
+            smtp: Smtp::default(),
+            courier: Courier::default(),
+            outbound: outbound::Settings::default(),
         }
     }
 }
@@ -111,6 +120,13 @@ impl std::fmt::Debug for Database {
 
 impl Config {
     pub fn read(file: Option<&Path>) -> Result<Config, String> {
+        let config = Config::read_partly(file)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// For commands that need no database.
+    pub fn read_partly(file: Option<&Path>) -> Result<Config, String> {
         let mut figment = Figment::from(Serialized::defaults(Config::default()));
         if let Some(file) = file {
             if !file.is_file() {
@@ -120,13 +136,24 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
+            .filter(|name| !["smtp__user", "smtp__password"].contains(&name.as_str().to_ascii_lowercase().as_str()))
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
         while config.external_url.ends_with('/') {
             config.external_url.pop();
         }
-        config.check()?;
+        // A password may look like a number, which the reader of the environment would make of it.
+        for (name, value) in
+            [("AUTH_SMTP__USER", &mut config.smtp.user), ("AUTH_SMTP__PASSWORD", &mut config.smtp.password)]
+        {
+            if let Ok(text) = std::env::var(name) {
+                *value = text;
+            }
+        }
+        config.smtp.check()?;
+        config.courier.check()?;
+        config.outbound.check()?;
         Ok(config)
     }
 

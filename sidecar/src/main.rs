@@ -2,9 +2,12 @@
 //! one SQL function in one round trip and answers.
 
 mod config;
+mod courier;
 mod db;
 mod error;
+mod inbox;
 mod log;
+mod outbound;
 mod routes;
 mod server;
 
@@ -31,6 +34,10 @@ enum Command {
     Serve,
     /// Read the settings, say what is wrong with them, and exit.
     CheckConfig,
+    /// Look at the mails, and try the relay.
+    Mail(courier::command::Mail),
+    /// For development: receive mail and show it in a browser, on this machine only.
+    Inbox(inbox::Inbox),
 }
 
 fn main() -> ExitCode {
@@ -45,20 +52,30 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
-    let config = Config::read(arguments.config.as_deref())?;
+    let file = arguments.config.as_deref();
     match arguments.command {
         Command::Serve => {
+            let config = Config::read(file)?;
             log::start(&config.log);
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(config.http.threads)
-                .enable_all()
-                .build()
-                .map_err(|error| format!("cannot start the runtime: {error}"))?;
-            runtime.block_on(server::serve(config))
+            runtime(config.http.threads)?.block_on(server::serve(config))
         }
         Command::CheckConfig => {
+            Config::read(file)?;
             println!("the settings are good");
             Ok(())
         }
+        Command::Mail(mail) => {
+            let config = Config::read_partly(file)?;
+            runtime(1)?.block_on(courier::command::run(mail, &config))
+        }
+        Command::Inbox(inbox) => runtime(1)?.block_on(inbox::serve(inbox)),
     }
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))
 }

@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower::ServiceExt;
 
 use crate::config::Config;
+use crate::courier;
 use crate::db::Db;
 use crate::error::Error;
 use crate::routes;
@@ -39,8 +40,19 @@ pub async fn serve(config: Config) -> Result<(), String> {
     let state = State { config: Arc::new(config), db };
     let app = router(state.clone());
     let stop = stop_signal()?;
+    let courier = courier::start(&state.config, state.db.clone())?;
+    let stop = async {
+        stop.await;
+        // Mails under way are finished while requests are.
+        if let Some(courier) = &courier {
+            courier.stop();
+        }
+    };
     tracing::info!(listen = %state.config.http.listen, version = env!("CARGO_PKG_VERSION"), "ready");
     accept_until(listener, app, &state.config, stop).await;
+    if let Some(courier) = courier {
+        courier.ended().await;
+    }
     state.db.close();
     tracing::info!("stopped");
     Ok(())
