@@ -13,6 +13,8 @@ mod database;
 mod faults;
 mod pooler;
 mod process;
+mod program;
+mod relay;
 mod standby;
 
 pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
@@ -24,6 +26,8 @@ pub use faults::{Wire, rounds, signal};
 pub use nix::sys::signal::Signal;
 pub use pooler::Pooler;
 pub use process::{bin_directory, running};
+pub use program::{Program, run_sidecar, sidecar_command};
+pub use relay::{Relay, RelayOptions, Taken};
 
 /// What the tests need of the driver, so that they name one crate.
 pub use postgres::{self, Client, GenericClient, Row, Transaction, types::ToSql};

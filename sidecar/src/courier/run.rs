@@ -1,7 +1,7 @@
 //! The loop: claim, deliver, settle, sleep until told or until the next look.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::Config;
 use crate::db::Db;
+use crate::error::Error;
 use crate::outbound::Outbound;
 
 use super::delivery::Delivery;
@@ -17,7 +18,7 @@ use super::listen::listen;
 use super::outbox::{Claimed, Settled, claim, settle};
 use super::outcome::Outcome;
 use super::relay::Relay;
-use super::render;
+use super::{render, settings};
 
 /// After an error of the database; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -35,6 +36,7 @@ struct Loop {
     db: Db,
     delivery: Arc<Delivery>,
     claim_at_once: usize,
+    begin_within: Duration,
     concurrency: usize,
     poll: Duration,
     wake: Arc<Notify>,
@@ -70,6 +72,7 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
         db,
         delivery: Arc::new(delivery),
         claim_at_once: config.courier.claim_at_once(longest),
+        begin_within: settings::begin_within(longest),
         concurrency: config.courier.concurrency,
         poll: Duration::from_secs(config.courier.poll_seconds),
         wake: Arc::clone(&wake),
@@ -126,9 +129,8 @@ impl Loop {
     }
 
     /// Settles what is left, then claims and delivers once. Whether there was anything to do.
-    async fn turn(&mut self, unsettled: &mut Vec<Settled>) -> Result<bool, crate::error::Error> {
-        settle(&self.db, unsettled).await?;
-        unsettled.clear();
+    async fn turn(&mut self, unsettled: &mut Vec<Settled>) -> Result<bool, Error> {
+        self.settle(unsettled).await?;
         if self.stopping() {
             return Ok(true);
         }
@@ -136,36 +138,47 @@ impl Loop {
         if rows.is_empty() {
             return Ok(false);
         }
-        *unsettled = self.deliver(rows).await;
-        settle(&self.db, unsettled).await?;
-        unsettled.clear();
+        self.deliver(rows, unsettled).await?;
         Ok(true)
     }
 
-    /// A few at a time. Rows that were not begun when the courier was told to stop are left to their lease.
-    async fn deliver(&self, rows: Vec<Claimed>) -> Vec<Settled> {
-        let stop = self.stop.clone();
-        stream::iter(rows)
-            .map(|row| {
-                let (delivery, stop) = (Arc::clone(&self.delivery), stop.clone());
-                async move {
-                    if *stop.borrow() {
-                        return None;
-                    }
-                    let (id, attempts) = (row.id, row.attempts);
-                    // In a task of its own: one row that trips the program does not keep the others.
-                    let settled = tokio::spawn(async move { delivery.deliver(row).await }).await;
-                    Some(settled.unwrap_or_else(|_| {
-                        tracing::error!(%id, "a delivery ended by a fault of the program");
-                        let outcome = Outcome::retry("fault", "the courier has a fault");
-                        Settled { id, attempts, outcome }
-                    }))
-                }
-            })
-            .buffer_unordered(self.concurrency)
-            .filter_map(async |settled| settled)
-            .collect()
-            .await
+    /// A few at a time, and what is done is settled at once, together with what else is done by then: between a relay's
+    /// answer and the settlement a kill means a second mail, so that moment is short. Rows that were not begun when the
+    /// courier is told to stop, or too late for their lease, are left to it.
+    async fn deliver(&self, rows: Vec<Claimed>, unsettled: &mut Vec<Settled>) -> Result<(), Error> {
+        let claimed = Instant::now();
+        let deliveries = stream::iter(rows).map(|row| async move {
+            if self.stopping() || claimed.elapsed() > self.begin_within {
+                return None;
+            }
+            Some(self.deliver_apart(row).await)
+        });
+        let mut done = deliveries.buffer_unordered(self.concurrency).ready_chunks(self.claim_at_once);
+        let mut settled = Ok(());
+        while let Some(chunk) = done.next().await {
+            unsettled.extend(chunk.into_iter().flatten());
+            // A database that is away is not waited for while there is mail that its lease still covers.
+            if settled.is_ok() {
+                settled = self.settle(unsettled).await;
+            }
+        }
+        settled
+    }
+
+    /// In a task of its own: it goes on while others are settled, and a row that trips the program keeps nobody.
+    async fn deliver_apart(&self, row: Claimed) -> Settled {
+        let (id, attempts) = (row.id, row.attempts);
+        let delivery = Arc::clone(&self.delivery);
+        tokio::spawn(async move { delivery.deliver(row).await }).await.unwrap_or_else(|_| {
+            tracing::error!(%id, "a delivery ended by a fault of the program");
+            Settled { id, attempts, outcome: Outcome::retry("fault", "the courier has a fault") }
+        })
+    }
+
+    async fn settle(&self, unsettled: &mut Vec<Settled>) -> Result<(), Error> {
+        settle(&self.db, unsettled).await?;
+        unsettled.clear();
+        Ok(())
     }
 
     fn stopping(&self) -> bool {

@@ -164,6 +164,11 @@ impl Courier {
     }
 }
 
+/// A row that was claimed longer ago than this is not begun any more: its lease may end before it is settled.
+pub fn begin_within(longest: Duration) -> Duration {
+    (LEASE - MARGIN).saturating_sub(longest).max(Duration::from_secs(1))
+}
+
 fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
