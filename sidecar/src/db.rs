@@ -5,13 +5,20 @@
 //! the middle, the server has the COMMIT. If a statement fails, the COMMIT rolls back by itself.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, Timeouts};
-use futures_util::future::join;
+use futures_util::future::{join, join_all};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{NoTls, Row};
+use tokio_postgres_rustls::MakeRustlsConnect;
 use uuid::Uuid;
 
 use crate::config;
@@ -41,6 +48,10 @@ pub enum Argument {
 }
 
 impl Argument {
+    pub fn text(text: impl Into<String>) -> Argument {
+        Argument::Text(Some(text.into()))
+    }
+
     fn typed(&self) -> (&(dyn ToSql + Sync), Type) {
         match self {
             Argument::Text(text) => (text, Type::TEXT),
@@ -61,7 +72,14 @@ impl Db {
         }
         let wait = Duration::from_secs(config.wait_seconds);
         server.connect_timeout(wait);
-        let manager = Manager::from_config(server, NoTls, ManagerConfig { recycling_method: RecyclingMethod::Fast });
+        let recycling = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = match config.tls {
+            config::Tls::Off => Manager::from_config(server, NoTls, recycling),
+            config::Tls::Verify => {
+                server.ssl_mode(SslMode::Require);
+                Manager::from_config(server, tls(config.ca_file.as_deref())?, recycling)
+            }
+        };
         let pool = Pool::builder(manager)
             .max_size(config.pool_size)
             .timeouts(Timeouts { wait: Some(wait), create: Some(wait), recycle: Some(wait) })
@@ -73,23 +91,19 @@ impl Db {
 
     /// Calls one function that answers a jsonb; a function that answers nothing gives null.
     pub async fn call(&self, caller: &Caller, statement: &str, arguments: &[Argument]) -> Result<Value> {
-        let rows = self.transaction(caller, statement, arguments).await?;
-        let Some(row) = rows.first() else { return Ok(Value::Null) };
-        match row.columns().first().map(tokio_postgres::Column::type_) {
-            Some(kind) if [Type::JSONB, Type::JSON].contains(kind) => {
-                Ok(row.try_get::<_, Option<Value>>(0)?.unwrap_or(Value::Null))
-            }
-            Some(kind) if *kind == Type::BOOL => Ok(row.try_get::<_, Option<bool>>(0)?.into()),
-            Some(kind) if *kind == Type::INT4 => Ok(row.try_get::<_, Option<i32>>(0)?.into()),
-            _ => Ok(Value::Null),
-        }
+        first_value(&self.transaction(caller, &[(statement, arguments)]).await?)
     }
 
-    /// The rows of one statement, in a transaction that knows the caller.
-    pub async fn transaction(&self, caller: &Caller, statement: &str, arguments: &[Argument]) -> Result<Vec<Row>> {
+    /// Calls several functions, all or none of them, and gives the answer of the last.
+    pub async fn call_all(&self, caller: &Caller, calls: &[(&str, Vec<Argument>)]) -> Result<Value> {
+        let calls: Vec<_> = calls.iter().map(|(statement, arguments)| (*statement, arguments.as_slice())).collect();
+        first_value(&self.transaction(caller, &calls).await?)
+    }
+
+    /// The rows of the last statement of a transaction that knows the caller.
+    pub async fn transaction(&self, caller: &Caller, calls: &[(&str, &[Argument])]) -> Result<Vec<Row>> {
         let lease = self.lease().await?;
         let client = lease.client();
-        let arguments: Vec<_> = arguments.iter().map(Argument::typed).collect();
         let empty = String::new();
         // An empty carrier is nobody, as is none at all; one of an earlier transaction would be ignored anyway.
         let bearer = caller.bearer.as_ref().unwrap_or(&empty);
@@ -105,14 +119,21 @@ impl Db {
                 pg_catalog.set_config('statement_timeout', $4, true)",
             &context,
         );
-        let call = client.query_typed(statement, &arguments);
+        let calls = join_all(calls.iter().map(|(statement, arguments)| async move {
+            let arguments: Vec<_> = arguments.iter().map(Argument::typed).collect();
+            client.query_typed(statement, &arguments).await
+        }));
         let commit = client.query_typed("commit", &[]);
-        let ((begun, context), (answer, committed)) = join(join(begin, context), join(call, commit)).await;
+        // Each is sent when it is first polled, and they are polled in this order.
+        let ((begun, context), (answers, committed)) = join(join(begin, context), join(calls, commit)).await;
         lease.finished();
         // The first refusal is the reason of those after it.
         begun?;
         context?;
-        let rows = answer?;
+        let mut rows = Vec::new();
+        for answer in answers {
+            rows = answer?;
+        }
         committed?;
         Ok(rows)
     }
@@ -145,6 +166,43 @@ impl Db {
 /// Whatever the reason why there is no connection, a wrong password of ours included: it is not the client's fault.
 fn unreachable(error: &tokio_postgres::Error) -> Error {
     Error::unavailable(describe(error))
+}
+
+/// TLS whose certificates are verified: against the public authorities, or against a file of one's own.
+pub fn tls(ca_file: Option<&Path>) -> std::result::Result<MakeRustlsConnect, String> {
+    let mut roots = RootCertStore::empty();
+    match ca_file {
+        Some(file) => {
+            let certificates = CertificateDer::pem_file_iter(file)
+                .map_err(|error| format!("database.ca_file: {}: {error}", file.display()))?;
+            for certificate in certificates {
+                let certificate =
+                    certificate.map_err(|error| format!("database.ca_file: {}: {error}", file.display()))?;
+                roots.add(certificate).map_err(|error| format!("database.ca_file: {error}"))?;
+            }
+        }
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| format!("cannot set up TLS: {error}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+/// The first column of the first row, whatever kind it is.
+fn first_value(rows: &[Row]) -> Result<Value> {
+    let Some(row) = rows.first() else { return Ok(Value::Null) };
+    match row.columns().first().map(tokio_postgres::Column::type_) {
+        Some(kind) if [Type::JSONB, Type::JSON].contains(kind) => {
+            Ok(row.try_get::<_, Option<Value>>(0)?.unwrap_or(Value::Null))
+        }
+        Some(kind) if *kind == Type::BOOL => Ok(row.try_get::<_, Option<bool>>(0)?.into()),
+        Some(kind) if *kind == Type::TEXT => Ok(row.try_get::<_, Option<String>>(0)?.into()),
+        _ => Ok(Value::Null),
+    }
 }
 
 /// A connection that goes back to the pool only when its transaction was seen to end. Where a request is given up, what

@@ -51,6 +51,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("not_admin", 403),
     ("otp_disabled", 422),
     ("otp_expired", 403),
+    ("origin_not_allowed", 403),
     ("over_email_send_rate_limit", 429),
     ("over_request_rate_limit", 429),
     ("over_sms_send_rate_limit", 429),
@@ -58,6 +59,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("password_too_long", 422),
     ("phone_exists", 422),
     ("phone_not_confirmed", 400),
+    ("phone_provider_disabled", 422),
     ("provider_disabled", 422),
     ("read_only_replica", 503),
     ("reauthentication_needed", 400),
@@ -105,6 +107,12 @@ impl Error {
 
     pub fn no_authorization() -> Error {
         Error::new("no_authorization", "this endpoint requires a valid Bearer token")
+    }
+
+    /// For whoever only asks whether a token is good: every refusal is a 401.
+    pub fn or_unauthorized(self) -> Error {
+        let passes = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
+        if passes { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
     }
 
     /// A path or method that is not here.
@@ -210,11 +218,37 @@ impl From<tokio_postgres::Error> for Error {
                 cause: server_fault.then_some(cause),
             };
         }
+        if let Some(word) = refusal.detail().filter(|word| is_word(word)) {
+            let status = status_of_state(state.code());
+            if !status.is_server_error() {
+                // A hook of the application has refused, in its own words.
+                let message = refusal.message().to_string().into();
+                return Error { code: word.to_string().into(), status, message, ..Error::validation("") };
+            }
+        }
         // Text that Postgres cannot hold, which a client sent.
         if ["22021", "22P05"].contains(&state.code()) {
             return Error::validation("a text holds a character that cannot be stored");
         }
         Error::internal(cause)
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    text.len() <= 64
+        && text.starts_with(|character: char| character.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+}
+
+/// Where the code word is none of ours.
+fn status_of_state(state: &str) -> StatusCode {
+    match state {
+        "28P01" => StatusCode::BAD_REQUEST,
+        "28000" | "42501" => StatusCode::FORBIDDEN,
+        "53400" => StatusCode::TOO_MANY_REQUESTS,
+        "02000" | "P0002" => StatusCode::NOT_FOUND,
+        "22023" | "23505" | "23514" | "55000" | "P0001" => StatusCode::UNPROCESSABLE_ENTITY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -240,15 +274,9 @@ fn retry_after(hint: &str) -> Option<u64> {
     digits[..end].parse().ok()
 }
 
-/// Supabase's words for what a password lacks, from the sentence that SQL gives.
+/// What the password lacks: the words that SQL puts before the colon of its hint.
 fn reasons(hint: &str) -> Vec<String> {
-    let mut reasons = Vec::new();
-    for (sign, reason) in [("character", "length"), ("leak", "pwned"), ("breach", "pwned")] {
-        if hint.contains(sign) && !reasons.contains(&reason.to_string()) {
-            reasons.push(reason.to_string());
-        }
-    }
-    reasons
+    hint.split(':').next().unwrap_or_default().split(", ").map(str::to_owned).collect()
 }
 
 /// With its sources: tokio-postgres says only "error connecting to server" by itself.

@@ -1,15 +1,26 @@
 //! `auth-sidecar`: HTTP in front of the extension. It has no state and decides nothing: every handler parses, calls
 //! one SQL function in one round trip and answers.
 
+mod answer;
+mod captcha;
+mod client_ip;
 mod config;
+mod cookies;
+mod cors;
+mod counters;
 mod courier;
 mod db;
 mod error;
 mod inbox;
 mod log;
+mod origin;
 mod outbound;
+mod page;
+mod request;
+mod respond;
 mod routes;
 mod server;
+mod shapes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,6 +49,8 @@ enum Command {
     Mail(courier::command::Mail),
     /// For development: receive mail and show it in a browser, on this machine only.
     Inbox(inbox::Inbox),
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
+    Openapi,
 }
 
 fn main() -> ExitCode {
@@ -69,6 +82,10 @@ fn run(arguments: Arguments) -> Result<(), String> {
             runtime(1)?.block_on(courier::command::run(mail, &config))
         }
         Command::Inbox(inbox) => runtime(1)?.block_on(inbox::serve(inbox)),
+        Command::Openapi => {
+            println!("{}", routes::description());
+            Ok(())
+        }
     }
 }
 

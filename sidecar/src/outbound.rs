@@ -94,6 +94,29 @@ impl Outbound {
     }
 }
 
+impl Outbound {
+    /// As `post`, for a service whose answer is read: at most this much of it.
+    ///
+    /// # Errors
+    /// As `post`, and that the answer is too long.
+    pub async fn ask(&self, url: &str, form: &[(&str, &str)]) -> Result<Vec<u8>, OutboundError> {
+        const ANSWER_BYTES: usize = 64 * 1024;
+        let url = check(url, self.allow_private).map_err(OutboundError::Refused)?;
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request =
+            self.client.post(url).header("content-type", "application/x-www-form-urlencoded").body(body).send();
+        let mut answer = request.await.map_err(|error| OutboundError::Failed(describe(&error)))?;
+        let mut read = Vec::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| OutboundError::Failed(describe(&error)))? {
+            if read.len() + chunk.len() > ANSWER_BYTES {
+                return Err(OutboundError::Failed("the answer is too long".into()));
+            }
+            read.extend_from_slice(&chunk);
+        }
+        Ok(read)
+    }
+}
+
 /// The resolver never sees an address that is written out, so it is looked at here.
 fn check(text: &str, allow_private: bool) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|_| "the address is not a URL")?;

@@ -1,43 +1,65 @@
 //! The server: listens, bounds what a client can make it hold, answers, and drains on SIGTERM.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::FromRequestParts;
 use axum::response::Response;
 use http::StatusCode;
+use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tower::ServiceExt;
 
 use crate::config::Config;
+use crate::cors::Cors;
 use crate::courier;
 use crate::db::Db;
 use crate::error::Error;
-use crate::routes;
+use crate::outbound::Outbound;
+use crate::{counters, respond, routes};
 
 /// What every handler can reach. There is nothing in it that a request changes.
 #[derive(Clone)]
 pub struct State {
     pub config: Arc<Config>,
     pub db: Db,
+    pub cors: Arc<Cors>,
+    pub outbound: Arc<Outbound>,
+    pub metrics: Option<PrometheusHandle>,
 }
 
 /// The peer of the connection that a request came by.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+impl<S: Send + Sync> FromRequestParts<S> for Peer {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Peer, Error> {
+        parts.extensions.get().copied().ok_or_else(|| Error::internal("a request without a connection"))
+    }
+}
+
+/// # Errors
+/// Why it could not start, for the person who started it.
 pub async fn serve(config: Config) -> Result<(), String> {
     let listener = listen(config.http.listen).await?;
-    let db = Db::new(&config.database)?;
-    let state = State { config: Arc::new(config), db };
+    let state = State {
+        db: Db::new(&config.database)?,
+        cors: Arc::new(Cors::new(&config.cors)?),
+        outbound: Arc::new(Outbound::new(&config.outbound)?),
+        metrics: config.metrics.enabled.then(counters::start).transpose()?,
+        config: Arc::new(config),
+    };
     let app = router(state.clone());
     let stop = stop_signal()?;
     let courier = courier::start(&state.config, state.db.clone())?;
@@ -49,7 +71,7 @@ pub async fn serve(config: Config) -> Result<(), String> {
         }
     };
     tracing::info!(listen = %state.config.http.listen, version = env!("CARGO_PKG_VERSION"), "ready");
-    accept_until(listener, app, &state.config, stop).await;
+    accept_until(listener, app, &state, stop).await;
     if let Some(courier) = courier {
         courier.ended().await;
     }
@@ -58,15 +80,17 @@ pub async fn serve(config: Config) -> Result<(), String> {
     Ok(())
 }
 
-pub fn router(state: State) -> Router {
-    let routes = routes::all();
+fn router(state: State) -> Router {
+    let api = routes::api();
     Router::new()
-        .nest("/auth/v1", routes.clone())
-        .merge(routes)
+        .nest("/auth/v1", api.clone())
+        .merge(api)
+        .merge(routes::beside(&state.config))
         .fallback(async || Error::of_route(StatusCode::NOT_FOUND, "there is no such endpoint"))
         .method_not_allowed_fallback(async || {
             Error::of_route(StatusCode::METHOD_NOT_ALLOWED, "this endpoint does not have that method")
         })
+        .route_layer(axum::middleware::from_fn(respond::name_route))
         .with_state(state)
 }
 
@@ -91,13 +115,13 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-async fn accept_until(listener: TcpListener, app: Router, config: &Config, stop: impl Future<Output = ()>) {
+async fn accept_until(listener: TcpListener, app: Router, state: &State, stop: impl Future<Output = ()>) {
     let open = GracefulShutdown::new();
     tokio::pin!(stop);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => converse(stream, peer, app.clone(), config, &open),
+                Ok((stream, peer)) => converse(stream, peer, app.clone(), state, &open),
                 // Out of file descriptors: those who are connected may end meanwhile.
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -109,19 +133,22 @@ async fn accept_until(listener: TcpListener, app: Router, config: &Config, stop:
     }
     drop(listener);
     tracing::info!("stopping");
-    if tokio::time::timeout(Duration::from_secs(config.http.drain_seconds), open.shutdown()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(state.config.http.drain_seconds), open.shutdown()).await.is_err() {
         tracing::warn!("requests were cut off: they took longer than http.drain_seconds");
     }
 }
 
 /// One connection, whose head must arrive in time and within a size.
-fn converse(stream: TcpStream, peer: SocketAddr, app: Router, config: &Config, open: &GracefulShutdown) {
+fn converse(stream: TcpStream, peer: SocketAddr, app: Router, state: &State, open: &GracefulShutdown) {
     // Small answers should leave at once.
     let _ = stream.set_nodelay(true);
+    let config = state.config.clone();
+    let state = state.clone();
     let service = hyper::service::service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(Peer(peer));
-        let app = app.clone();
-        async move { Ok::<Response, std::convert::Infallible>(answer(app, request.map(axum::body::Body::new)).await) }
+        let (app, state) = (app.clone(), state.clone());
+        let request = request.map(axum::body::Body::new);
+        async move { Ok::<Response, Infallible>(respond::respond(app, &state, request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -133,17 +160,4 @@ fn converse(stream: TcpStream, peer: SocketAddr, app: Router, config: &Config, o
         // A client that breaks off or sends no HTTP is its own business.
         let _ = connection.await;
     });
-}
-
-async fn answer(app: Router, request: Request) -> Response {
-    let Ok(response) = app.oneshot(request).await;
-    match response.extensions().get::<Error>() {
-        Some(error) => {
-            if let Some(cause) = error.cause() {
-                tracing::error!(code = error.code(), cause, "request failed");
-            }
-            error.render(true)
-        }
-        None => response,
-    }
 }

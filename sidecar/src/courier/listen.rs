@@ -6,18 +6,23 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, future, stream};
 use tokio::sync::{Notify, watch};
-use tokio_postgres::{AsyncMessage, Config, Error, NoTls};
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{AsyncMessage, Config, Error, Socket};
 
 use super::run::pause;
 
-pub async fn listen(mut server: Config, wake: Arc<Notify>, mut stop: watch::Receiver<bool>) {
+pub async fn listen<T>(mut server: Config, tls: T, wake: Arc<Notify>, mut stop: watch::Receiver<bool>)
+where
+    T: MakeTlsConnect<Socket> + Clone,
+    T::Stream: Unpin,
+{
     if server.get_application_name().is_none() {
         server.application_name("auth-courier");
     }
     server.connect_timeout(Duration::from_secs(5)).keepalives_idle(Duration::from_secs(30));
     let mut failures = 0;
     while !*stop.borrow() {
-        if listen_once(&server, &wake, &mut failures).await.is_err() {
+        if listen_once(&server, tls.clone(), &wake, &mut failures).await.is_err() {
             failures += 1;
         }
         tokio::select! {
@@ -28,8 +33,12 @@ pub async fn listen(mut server: Config, wake: Arc<Notify>, mut stop: watch::Rece
 }
 
 /// Until the connection ends.
-async fn listen_once(server: &Config, wake: &Notify, failures: &mut u32) -> Result<(), Error> {
-    let (client, mut connection) = server.connect(NoTls).await?;
+async fn listen_once<T>(server: &Config, tls: T, wake: &Notify, failures: &mut u32) -> Result<(), Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Unpin,
+{
+    let (client, mut connection) = server.connect(tls).await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let hear = async {
         while let Some(message) = messages.next().await {

@@ -38,7 +38,7 @@ pub struct Settled {
 pub async fn claim(db: &Db, most: usize) -> Result<Vec<Claimed>, Error> {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
     let rows =
-        db.transaction(&Caller::default(), "select * from auth.claim_outbox($1)", &[Argument::Int(most)]).await?;
+        db.transaction(&Caller::default(), &[("select * from auth.claim_outbox($1)", &[Argument::Int(most)])]).await?;
     rows.iter().map(read).collect()
 }
 

@@ -7,9 +7,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
 
-use crate::config::Config;
-use crate::db::Db;
+use crate::config::{Config, Tls as DatabaseTls};
+use crate::db::{self, Db};
 use crate::error::Error;
 use crate::outbound::Outbound;
 
@@ -78,8 +80,15 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
         wake: Arc::clone(&wake),
         stop: stopped.clone(),
     };
+    let listener = match config.database.tls {
+        DatabaseTls::Off => tokio::spawn(listen(server, NoTls, wake, stopped)),
+        DatabaseTls::Verify => {
+            let mut server = server;
+            server.ssl_mode(SslMode::Require);
+            tokio::spawn(listen(server, db::tls(config.database.ca_file.as_deref())?, wake, stopped))
+        }
+    };
     let task = tokio::spawn(async move {
-        let listener = tokio::spawn(listen(server, wake, stopped));
         courier.run().await;
         listener.abort();
     });
