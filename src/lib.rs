@@ -18,21 +18,31 @@ mod events;
 mod keys;
 mod hooks;
 mod users;
+mod credential;
 mod tokens;
+mod outbox;
 mod audit;
 mod guard;
+mod flow;
 mod sessions;
 mod identity;
+mod addresses;
+mod presence;
+mod mail;
 
 // door
 mod door;
 
 // ways in
 mod password;
+mod otp;
+mod exchange;
+mod recovery;
 mod refresh;
 
 // self service and tests
 mod account;
+mod email_change;
 mod cleanup;
 mod doctor;
 mod testing;

@@ -26,7 +26,8 @@ fn sign_up_is_open(app: &mut impl GenericClient) -> bool {
 fn profiles_are_the_documented_columns() {
     let database = Cluster::shared().database();
     let mut admin = database.admin();
-    let own = json!({"site_url": "https://app.example.org", "environment": "production", "jwt_issuer": "https://id.example.org"});
+    let own = json!({"site_url": "https://app.example.org", "environment": "production", "jwt_issuer": "https://id.example.org",
+        "redirect_allow_list": ["https://other.example.org/back"], "debug_mode": false, "test_codes": {}});
     configure(&mut admin, own.clone());
     let columns = [
         // setting, default, strict, supabase
@@ -51,6 +52,25 @@ fn profiles_are_the_documented_columns() {
         ("rate_limit_database", json!(["100/60", "100/60", "100/60"])),
         ("lockout_attempts", json!([5, 3, 5])),
         ("lockout_duration", json!([1800, 1800, 1800])),
+        ("signup_mode", json!(["immediate", "otp_first", "confirm"])),
+        ("enable_anonymous", json!([true, false, true])),
+        ("anonymous_role", json!(["anon", "anon", "authenticated"])),
+        ("enable_magic_link", json!([false, false, true])),
+        ("implicit_flow", json!([true, false, true])),
+        ("email_otp_length", json!([6, 8, 6])),
+        ("email_otp_ttl", json!([600, 300, 3600])),
+        ("verification_ttl", json!([86_400, 86_400, 86_400])),
+        ("recovery_ttl", json!([3600, 3600, 3600])),
+        ("magic_link_ttl", json!([3600, 3600, 3600])),
+        ("verification_resend_limit", json!([3, 3, 3])),
+        ("verification_resend_interval", json!([60, 60, 60])),
+        ("secure_email_change", json!([true, true, true])),
+        ("reauthentication_required", json!([false, true, false])),
+        ("current_password_required", json!([true, true, false])),
+        ("reset_returns_session", json!([false, false, false])),
+        ("security_notices", json!([true, true, true])),
+        ("notify_events", json!([false, false, false])),
+        ("rate_limit_mail", json!(["30/3600", "30/3600", "30/3600"])),
     ];
     // Whatever comes before, a profile is the same.
     let before = json!({"enable_signup": false, "refresh_tokens_enabled": false, "access_token_ttl": 60, "claims_user_metadata": false});
@@ -69,6 +89,7 @@ fn profiles_are_the_documented_columns() {
     }
     // And they hold: what sign-up and tokens do is what the profile says.
     json(&mut admin, "select auth.apply_profile('strict')", &[]);
+    configure(&mut admin, json!({"signup_mode": "immediate"}));
     let mut app = database.app();
     let refusal = refused(app.execute("select auth.sign_up('a@x.io', 'fourteen chars')", &[]));
     assert_eq!(refusal.code, "weak_password");
@@ -173,6 +194,27 @@ fn null_is_the_default_or_no_limit() {
         "rate_limit_login",
         "rate_limit_signup",
         "lockout_duration",
+        "signup_mode",
+        "enable_anonymous",
+        "anonymous_role",
+        "enable_magic_link",
+        "implicit_flow",
+        "redirect_allow_list",
+        "email_otp_length",
+        "email_otp_ttl",
+        "verification_ttl",
+        "recovery_ttl",
+        "magic_link_ttl",
+        "verification_resend_interval",
+        "debug_mode",
+        "test_codes",
+        "secure_email_change",
+        "reauthentication_required",
+        "current_password_required",
+        "reset_returns_session",
+        "security_notices",
+        "notify_events",
+        "rate_limit_mail",
     ];
     let unlimited = [
         "jwt_issuer",
@@ -182,6 +224,7 @@ fn null_is_the_default_or_no_limit() {
         "rate_limit_network",
         "rate_limit_database",
         "lockout_attempts",
+        "verification_resend_limit",
     ];
     let defaults = configure(&mut admin, json!({}));
     assert_eq!(defaults.as_object().unwrap().len(), all.len() + unlimited.len());

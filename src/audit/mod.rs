@@ -4,6 +4,7 @@
 //! within a second are one row with a count; a row changed or removed breaks the chain. Threats: a client that rolls back
 //! after a refusal; an owner who edits what happened; a flood of refusals that fills the disk.
 
+mod announce;
 mod context;
 mod seal;
 
@@ -12,6 +13,7 @@ use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use announce::notify;
 pub use context::{client_address, trusted_address, user_agent};
 pub use seal::{empty_next_slot, seal_some};
 
@@ -20,7 +22,7 @@ use crate::platform::backend::{self, to_pg};
 use crate::platform::error::Result;
 use crate::platform::query::{Query, Type};
 
-extension_sql_file!("audit.sql", name = "audit", requires = ["tokens"]);
+extension_sql_file!("audit.sql", name = "audit", requires = ["outbox"]);
 
 /// One thing that happened.
 pub struct Entry<'a> {
@@ -73,7 +75,13 @@ pub const TABLE: &str = "audit_log";
 pub fn record(entry: &Entry<'_>) -> Result<()> {
     insert(entry.row(), backend::clock(), 1)?;
     context::seal_after_commit();
-    Ok(())
+    match entry.code {
+        None => outbox::announce(
+            entry.event_type,
+            || json!({"user_id": entry.user_id, "session_id": entry.session_id, "details": entry.data}),
+        ),
+        Some(_) => Ok(()),
+    }
 }
 
 /// Writes a row; for `record`, and for the worker.
@@ -94,6 +102,25 @@ pub fn insert(row: Value, created_at: i64, count: u32) -> Result<()> {
         .map_err(|_| crate::platform::error::Error::Internal("a time is out of range".into()))?;
     let id = to_pg(backend::uuid_v7()?);
     INSERT.execute(&[id.into(), JsonB(row).into(), time.into(), (count as i32).into()]).map(drop)
+}
+
+/// Whether a user who has signed in before does so with a program that has not been seen with them for 90 days. Without a
+/// name of the program nothing can be said.
+pub fn is_new_program(user_id: Uuid) -> Result<bool> {
+    static IS_NEW: Query = Query::write(
+        "select
+            exists (
+                select from auth.audit_log as a
+                where a.user_id = $1 and a.created_at > clock_timestamp() - interval '90 days'
+                    and a.event_type in ('login_success', 'signup') and a.success)
+            and not exists (
+                select from auth.audit_log as a
+                where a.user_id = $1 and a.created_at > clock_timestamp() - interval '90 days'
+                    and a.event_type in ('login_success', 'signup') and a.success and a.user_agent = $2)",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    let Some(program) = user_agent() else { return Ok(false) };
+    Ok(IS_NEW.first(&[to_pg(user_id).into(), program.into()], |row| row.required(1))?.unwrap_or(false))
 }
 
 /// Writes a refusal that changes nothing, without waiting for it.

@@ -11,7 +11,7 @@ use crate::platform::backend;
 use crate::platform::error::{Answer, Result};
 use crate::platform::query::{Query, Type};
 
-extension_sql_file!("cleanup.sql", name = "cleanup", requires = ["account"]);
+extension_sql_file!("cleanup.sql", name = "cleanup", requires = ["email_change"]);
 
 const BITE: i64 = 1000;
 
@@ -81,12 +81,28 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             limit $1 for update skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
+    static FLOW_STATE: Query = Query::write(
+        "delete from auth.flow_state where id in (
+            select f.id from auth.flow_state as f where f.expires_at <= clock_timestamp() - make_interval(secs => $2)
+            limit $1 for update skip locked)",
+        &[Type::INT8OID, Type::FLOAT8OID],
+    );
+    // For a month it can be looked up whether a mail was sent.
+    static OUTBOX: Query = Query::write(
+        "delete from auth.outbox where id in (
+            select o.id from auth.outbox as o
+            where o.status <> 'pending' and o.created_at <= clock_timestamp() - interval '30 days'
+            limit $1 for update skip locked)",
+        &[Type::INT8OID],
+    );
     let idle_limit = config::current()?.refresh_token_ttl.map(|seconds| seconds as f64);
     let mut removed = Removed::default();
     let sessions = SESSIONS.execute(&[BITE.into(), grace_seconds.into(), idle_limit.into()])?;
     removed.note("sessions", sessions + REVOKED_SESSIONS.execute(&[BITE.into()])?);
     removed.note("one_time_tokens", ONE_TIME_TOKENS.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("pending_sign_ups", PENDING_SIGN_UPS.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("flow_state", FLOW_STATE.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("outbox", OUTBOX.execute(&[BITE.into()])?);
     removed.note("revocations", REVOCATIONS.execute(&[BITE.into()])?);
     removed.note("blocked_networks", BLOCKED_NETWORKS.execute(&[BITE.into(), grace_seconds.into()])?);
     Ok(removed)

@@ -28,7 +28,29 @@ create table auth.config (
     rate_limit_network text,
     rate_limit_database text,
     lockout_attempts integer,
-    lockout_duration interval
+    lockout_duration interval,
+    signup_mode text check (signup_mode in ('immediate', 'confirm', 'otp_first')),
+    enable_anonymous boolean,
+    anonymous_role text check (anonymous_role in ('anon', 'authenticated')),
+    enable_magic_link boolean,
+    implicit_flow boolean,
+    redirect_allow_list jsonb,
+    email_otp_length integer,
+    email_otp_ttl interval,
+    verification_ttl interval,
+    recovery_ttl interval,
+    magic_link_ttl interval,
+    verification_resend_limit integer,
+    verification_resend_interval interval,
+    debug_mode boolean,
+    test_codes jsonb,
+    secure_email_change boolean,
+    reauthentication_required boolean,
+    current_password_required boolean,
+    reset_returns_session boolean,
+    security_notices boolean,
+    notify_events boolean,
+    rate_limit_mail text
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -60,6 +82,28 @@ comment on column auth.config.rate_limit_network is 'Failures from one network b
 comment on column auth.config.rate_limit_database is 'Failures of all callers whose address is not known: how many / in how many seconds; default 100/60.';
 comment on column auth.config.lockout_attempts is 'Failures in a row after which an account is locked; default 5.';
 comment on column auth.config.lockout_duration is 'How long the first lock lasts, and how long failures are remembered; default 30 minutes. A repetition within a day lasts longer.';
+comment on column auth.config.signup_mode is 'immediate: an account and a session at once (default); confirm: the address has to be confirmed first; otp_first: no account before the mailed code.';
+comment on column auth.config.enable_anonymous is 'Whether guests without an address may come in; default true. Off: 55000 anonymous_provider_disabled.';
+comment on column auth.config.anonymous_role is 'Role that the tokens of guests carry: anon (default) or authenticated.';
+comment on column auth.config.enable_magic_link is 'Whether mailed links sign in; default false. Off: 55000 magic_link_disabled.';
+comment on column auth.config.implicit_flow is 'Whether a link may hand tokens to the browser in the fragment where the request had no PKCE challenge (RFC 7636); default true.';
+comment on column auth.config.redirect_allow_list is 'Addresses that links may lead to, beside site_url and what is below it; * stands for characters other than / and the dot. A list.';
+comment on column auth.config.email_otp_length is 'Digits of a mailed code; default 6, 4 to 10.';
+comment on column auth.config.email_otp_ttl is 'How long a mailed code is good; default 10 minutes.';
+comment on column auth.config.verification_ttl is 'How long a link that confirms an address or an invitation is good; default 24 hours.';
+comment on column auth.config.recovery_ttl is 'How long a link that resets a password is good; default 1 hour.';
+comment on column auth.config.magic_link_ttl is 'How long a link that signs in is good; default 1 hour.';
+comment on column auth.config.verification_resend_limit is 'How often a mail may be asked for again before one was used; default 3. More: 53400 over_email_send_rate_limit.';
+comment on column auth.config.verification_resend_interval is 'Time between two mails of a kind to one address; default 60 seconds.';
+comment on column auth.config.debug_mode is 'Every mailed code is 1234 and no mail is written. Superusers only, refused in production; default false.';
+comment on column auth.config.test_codes is 'Codes that are always right for an address, for tests of an app: {address: code}; no mail is written to it. Refused in production.';
+comment on column auth.config.secure_email_change is 'Whether a change of address is confirmed at the old one too; default true.';
+comment on column auth.config.reauthentication_required is 'Whether a session older than a day needs a mailed code to change the password; default false.';
+comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password; default true.';
+comment on column auth.config.reset_returns_session is 'Whether a password reset signs in; default false.';
+comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
+comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';
+comment on column auth.config.rate_limit_mail is 'Mails asked for from one network: how many / in how many seconds; default 30/3600.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -112,3 +156,14 @@ as 'MODULE_PATHNAME', 'apply_profile_wrapper';
 
 comment on function auth.apply_profile(text) is
     'Sets the settings of a profile in one step: default, strict, or supabase (what unmodified Supabase clients expect). Returns all settings in force. For auth_admin. 22023 validation_failed for another name.';
+
+create function auth.public_settings()
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'public_settings_wrapper';
+
+comment on function auth.public_settings() is
+    'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, email_otp_length, password_min_length}. For everyone.';

@@ -40,6 +40,43 @@ pub struct Config {
     pub hash_cost: Cost,
     pub claims_user_metadata: bool,
     pub limits: Limits,
+    pub site_url: String,
+    pub redirect_allow_list: Vec<String>,
+    pub signup_mode: SignupMode,
+    pub enable_anonymous: bool,
+    /// The role that tokens of guests carry.
+    pub anonymous_role: String,
+    pub enable_magic_link: bool,
+    pub implicit_flow: bool,
+    pub mail: Mail,
+    pub secure_email_change: bool,
+    pub reauthentication_required: bool,
+    pub current_password_required: bool,
+    pub reset_returns_session: bool,
+    pub security_notices: bool,
+    pub notify_events: bool,
+}
+
+/// When a sign-up makes an account.
+#[derive(Clone, Copy, PartialEq)]
+pub enum SignupMode {
+    Immediate,
+    Confirm,
+    OtpFirst,
+}
+
+/// Mailed links and codes.
+pub struct Mail {
+    pub code_length: u32,
+    pub code_ttl: i64,
+    pub verification_ttl: i64,
+    pub recovery_ttl: i64,
+    pub magic_link_ttl: i64,
+    pub resend_limit: Option<i64>,
+    pub resend_interval: i64,
+    pub is_debug: bool,
+    /// Key of an address to the code that is always right for it.
+    pub test_codes: Map<String, Value>,
 }
 
 /// At most `most` within `per` microseconds of the first, or of the last where each extends the time.
@@ -57,6 +94,8 @@ pub struct Limits {
     pub login: Limit,
     /// New accounts from one network.
     pub signup: Limit,
+    /// Mails asked for from one network.
+    pub mail: Limit,
     /// Failures from one network, and those of callers without an address.
     pub network: Option<Limit>,
     pub database: Option<Limit>,
@@ -65,7 +104,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"lockout_duration"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"rate_limit_mail"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -97,7 +136,12 @@ fn stored() -> Result<Map<String, Value>> {
             'refresh_token_ttl', extract(epoch from c.refresh_token_ttl)::bigint,
             'session_timebox', extract(epoch from c.session_timebox)::bigint,
             'refresh_reuse_interval', extract(epoch from c.refresh_reuse_interval)::bigint,
-            'lockout_duration', extract(epoch from c.lockout_duration)::bigint)
+            'lockout_duration', extract(epoch from c.lockout_duration)::bigint,
+            'email_otp_ttl', extract(epoch from c.email_otp_ttl)::bigint,
+            'verification_ttl', extract(epoch from c.verification_ttl)::bigint,
+            'recovery_ttl', extract(epoch from c.recovery_ttl)::bigint,
+            'magic_link_ttl', extract(epoch from c.magic_link_ttl)::bigint,
+            'verification_resend_interval', extract(epoch from c.verification_resend_interval)::bigint)
         from auth.config as c",
         &[],
     );
@@ -146,6 +190,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             are_enabled: switch("rate_limit_enabled")?,
             login: required_rate("rate_limit_login")?,
             signup: required_rate("rate_limit_signup")?,
+            mail: required_rate("rate_limit_mail")?,
             network: rate("rate_limit_network")?,
             database: rate("rate_limit_database")?,
             lockout: limit("lockout_attempts")?
@@ -174,6 +219,43 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             parallelism: small("argon2_parallelism")?,
         },
         claims_user_metadata: switch("claims_user_metadata")?,
+        site_url: text("site_url")?,
+        redirect_allow_list: settings
+            .get("redirect_allow_list")
+            .and_then(Value::as_array)
+            .ok_or_else(|| bad("redirect_allow_list"))?
+            .iter()
+            .filter_map(|item| item.as_str().map(str::to_string))
+            .collect(),
+        signup_mode: match text("signup_mode")?.as_str() {
+            "immediate" => SignupMode::Immediate,
+            "confirm" => SignupMode::Confirm,
+            _ => SignupMode::OtpFirst,
+        },
+        enable_anonymous: switch("enable_anonymous")?,
+        anonymous_role: text("anonymous_role")?,
+        enable_magic_link: switch("enable_magic_link")?,
+        implicit_flow: switch("implicit_flow")?,
+        mail: Mail {
+            code_length: small("email_otp_length")?,
+            code_ttl: number("email_otp_ttl")?,
+            verification_ttl: number("verification_ttl")?,
+            recovery_ttl: number("recovery_ttl")?,
+            magic_link_ttl: number("magic_link_ttl")?,
+            resend_limit: limit("verification_resend_limit")?,
+            resend_interval: number("verification_resend_interval")?,
+            is_debug: switch("debug_mode")?,
+            test_codes: match settings.get("test_codes") {
+                Some(Value::Object(codes)) => codes.clone(),
+                _ => return Err(bad("test_codes")),
+            },
+        },
+        secure_email_change: switch("secure_email_change")?,
+        reauthentication_required: switch("reauthentication_required")?,
+        current_password_required: switch("current_password_required")?,
+        reset_returns_session: switch("reset_returns_session")?,
+        security_notices: switch("security_notices")?,
+        notify_events: switch("notify_events")?,
     })
 }
 
@@ -197,6 +279,9 @@ fn store(changes: &Map<String, Value>) -> Result<JsonB> {
         .unwrap_or_default();
     for (name, value) in changes {
         let setting = settings::find(name)?;
+        if name == "debug_mode" && *value == json!(true) && !backend::is_superuser() {
+            return Err(Error::invalid("debug_mode is for superusers", "it makes every mailed code 1234"));
+        }
         unlimited.retain(|unlimited| unlimited != name);
         if setting.check(value)?.is_null() && setting.may_be_unlimited {
             unlimited.push(name.clone());
@@ -229,6 +314,12 @@ fn check_together(config: &Config) -> Result<()> {
     if config.password_policy.min_length > config.password_policy.max_length {
         return Err(Error::invalid("password_min_length is above password_max_length", "raise password_max_length"));
     }
+    if config.is_production && (config.mail.is_debug || !config.mail.test_codes.is_empty()) {
+        return Err(Error::invalid(
+            "codes that everybody can guess are refused in production",
+            "debug_mode and test_codes are for development; set them back to the default first",
+        ));
+    }
     config.hash_cost.check().map_err(|error| Error::invalid("argon2 parameters are out of bounds", error.to_string()))
 }
 
@@ -243,4 +334,22 @@ fn configure(settings: JsonArgument) -> Answer<JsonB> {
 #[pg_extern(sql = false)]
 fn apply_profile(profile: Option<&str>) -> Answer<JsonB> {
     Ok(store(&settings::profile(given(profile, "profile")?)?)?)
+}
+
+/// What says nothing about how well the database is defended.
+const PUBLIC: &[&str] = &[
+    "enable_signup",
+    "signup_mode",
+    "enable_anonymous",
+    "enable_magic_link",
+    "implicit_flow",
+    "site_url",
+    "email_otp_length",
+    "password_min_length",
+];
+
+#[pg_extern(sql = false, stable)]
+fn public_settings() -> Answer<JsonB> {
+    let settings = in_force(stored()?)?;
+    Ok(JsonB(PUBLIC.iter().map(|name| (name.to_string(), settings[*name].clone())).collect()))
 }

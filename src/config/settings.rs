@@ -21,6 +21,10 @@ enum Kind {
     },
     /// So many in so many seconds, as text such as 5/900.
     Rate,
+    /// A list of texts, each of at most 1,000 characters.
+    List,
+    /// Addresses, each with the code that is always right for it.
+    Codes,
 }
 
 pub struct Setting {
@@ -71,6 +75,38 @@ pub const ALL: &[Setting] = &[
     setting("rate_limit_database", Kind::Rate, true, [r#""100/60""#, r#""100/60""#, r#""100/60""#]),
     setting("lockout_attempts", Kind::Count { least: 1, most: 100 }, true, ["5", "3", "5"]),
     setting("lockout_duration", Kind::Duration { least: 1, most: 31 * DAY }, false, ["1800", "1800", "1800"]),
+    setting(
+        "signup_mode",
+        Kind::Choice(&["immediate", "confirm", "otp_first"]),
+        false,
+        [r#""immediate""#, r#""otp_first""#, r#""confirm""#],
+    ),
+    setting("enable_anonymous", Kind::Switch, false, ["true", "false", "true"]),
+    setting(
+        "anonymous_role",
+        Kind::Choice(&["anon", "authenticated"]),
+        false,
+        [r#""anon""#, r#""anon""#, r#""authenticated""#],
+    ),
+    setting("enable_magic_link", Kind::Switch, false, ["false", "false", "true"]),
+    setting("implicit_flow", Kind::Switch, false, ["true", "false", "true"]),
+    setting("redirect_allow_list", Kind::List, false, ["[]", KEEP, KEEP]),
+    setting("email_otp_length", Kind::Count { least: 4, most: 10 }, false, ["6", "8", "6"]),
+    setting("email_otp_ttl", Kind::Duration { least: 30, most: DAY }, false, ["600", "300", "3600"]),
+    setting("verification_ttl", Kind::Duration { least: MINUTE, most: 31 * DAY }, false, ["86400", "86400", "86400"]),
+    setting("recovery_ttl", Kind::Duration { least: MINUTE, most: DAY }, false, ["3600", "3600", "3600"]),
+    setting("magic_link_ttl", Kind::Duration { least: MINUTE, most: DAY }, false, ["3600", "3600", "3600"]),
+    setting("verification_resend_limit", Kind::Count { least: 0, most: 1000 }, true, ["3", "3", "3"]),
+    setting("verification_resend_interval", Kind::Duration { least: 0, most: DAY }, false, ["60", "60", "60"]),
+    setting("debug_mode", Kind::Switch, false, ["false", KEEP, KEEP]),
+    setting("test_codes", Kind::Codes, false, ["{}", KEEP, KEEP]),
+    setting("secure_email_change", Kind::Switch, false, ["true", "true", "true"]),
+    setting("reauthentication_required", Kind::Switch, false, ["false", "true", "false"]),
+    setting("current_password_required", Kind::Switch, false, ["true", "true", "false"]),
+    setting("reset_returns_session", Kind::Switch, false, ["false", "false", "false"]),
+    setting("security_notices", Kind::Switch, false, ["true", "true", "true"]),
+    setting("notify_events", Kind::Switch, false, ["false", "false", "false"]),
+    setting("rate_limit_mail", Kind::Rate, false, [r#""30/3600""#, r#""30/3600""#, r#""30/3600""#]),
 ];
 
 /// A profile leaves this setting as it is: it says where the app lives, not how strict it is.
@@ -143,6 +179,12 @@ impl Setting {
                 let normal = format!("{}/{}", most.trim(), seconds.ok_or_else(|| self.wrong())?);
                 rate(&normal).map(|_| json!(normal)).ok_or_else(|| self.wrong())
             }
+            (Kind::List, Value::Array(items)) if items.len() <= 100 && items.iter().all(|item| is_short_text(item)) => {
+                Ok(value.clone())
+            }
+            (Kind::Codes, Value::Object(codes)) if codes.len() <= 100 && codes.values().all(is_code) => {
+                Ok(value.clone())
+            }
             _ => Err(self.wrong()),
         }
     }
@@ -153,6 +195,8 @@ impl Setting {
             Kind::Choice(choices) => format!("one of: {}", choices.join(", ")),
             Kind::Switch => "true or false".to_string(),
             Kind::Count { least, most } => format!("a whole number from {least} to {most}"),
+            Kind::List => "a list of at most 100 texts".to_string(),
+            Kind::Codes => "an object of address to code, a code of 4 to 10 digits".to_string(),
             Kind::Rate => "so many in so long, such as 5/900 (seconds) or 5/15 minutes".to_string(),
             Kind::Duration { least, most } => {
                 format!("a duration from {least} to {most} seconds, as a whole number or as interval text")
@@ -160,6 +204,14 @@ impl Setting {
         };
         Error::invalid(format!("{} has a wrong value", self.name), format!("{} is {expected}", self.name))
     }
+}
+
+fn is_short_text(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| (1..=1000).contains(&text.chars().count()))
+}
+
+fn is_code(value: &Value) -> bool {
+    value.as_str().is_some_and(|code| (4..=10).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A rate as it is stored: how many, and in how many seconds.

@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
-use crate::config::{self, Config};
+use crate::config::{self, Config, SignupMode};
 use crate::hooks::{self, Event};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
 use crate::sessions::{self, Facts};
-use crate::{keys, users};
+use crate::{keys, mail, users};
 
 /// Claims that no hook may change: they say who the token is for and what it may do.
 const RESERVED_CLAIMS: &[&str] = &[
@@ -50,11 +50,18 @@ pub struct Way {
 /// Lets in a user who has proved who they are: a new session and its tokens.
 pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_welcome(user_id)?;
-    users::note_sign_in(user_id, way.provider)?;
     let config = config::current()?;
+    must_be_confirmed(user_id, &config)?;
+    users::note_sign_in(user_id, way.provider)?;
     let method = way.method;
+    // Asked before this sign-in is one of those that were.
+    let is_new_program = config.security_notices && audit::is_new_program(user_id)?;
     let session_id = sessions::open(user_id, method, &config)?;
     audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
+    if is_new_program {
+        let from = json!({"ip": audit::client_address(), "user_agent": audit::user_agent()});
+        mail::notify("new_sign_in", user_id, None, from, &config)?;
+    }
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     answer(session_id, &facts, user, method, &config)
 }
@@ -67,6 +74,23 @@ pub fn must_be_welcome(user_id: Uuid) -> Result<()> {
         Some(user) if user.is_banned(backend::clock()) => Err(Error::UserBanned),
         Some(_) => Ok(()),
     }
+}
+
+/// Where addresses have to be proved, refuses an account that has not. Whoever came by mail has proved it just now.
+fn must_be_confirmed(user_id: Uuid, config: &Config) -> Result<()> {
+    let is_needed = config.signup_mode != SignupMode::Immediate;
+    match users::standing(user_id)? {
+        Some(user) if is_needed && user.is_unconfirmed => Err(Error::EmailNotConfirmed),
+        _ => Ok(()),
+    }
+}
+
+/// The methods that a session may name (RFC 8176, and Supabase Auth's words).
+const METHODS: &[&str] = &["password", "otp", "magiclink", "recovery", "invite", "email_change", "anonymous", "oauth"];
+
+/// A method that was stored, as it is written in a session.
+pub fn method(name: &str) -> &'static str {
+    METHODS.iter().find(|known| **known == name).copied().unwrap_or("otp")
 }
 
 /// The session answer (`docs/sessions.md`).

@@ -16,6 +16,7 @@ use super::table::{self, Key, Locked, Verdict};
 use crate::audit::{self, Entry};
 use crate::config::{Config, Limit};
 use crate::events::{self, Event};
+use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 
 /// How long an attempt waits for the outcome of others for the same account.
@@ -29,22 +30,68 @@ pub struct Secret {
     pub failure: &'static str,
     /// Event type of the lock that too many of them bring, where they lock the subject.
     pub locked: Option<&'static str>,
+    /// How many failures of one subject lock it, and for how long, in microseconds.
+    lockout: fn(&Config) -> Option<(Limit, i64)>,
     /// What may be learnt by a refusal. Others say nothing about the secret.
     tells: fn(&Error) -> bool,
+}
+
+impl Secret {
+    pub fn lockout(&self, config: &Config) -> Option<(Limit, i64)> {
+        self.locked.and_then(|_| (self.lockout)(config))
+    }
 }
 
 pub const PASSWORD: Secret = Secret {
     name: "password",
     failure: "login_failure",
     locked: Some("account_locked"),
-    tells: |error| matches!(error, Error::InvalidCredentials | Error::UserBanned | Error::UserNotFound),
+    lockout: |config| config.limits.lockout,
+    tells: |error| {
+        matches!(
+            error,
+            Error::InvalidCredentials | Error::CurrentPasswordInvalid | Error::UserBanned | Error::UserNotFound
+        )
+    },
 };
+
+/// A mailed code. Its lock outlasts every code that is out: five wrong ones kill the code, and a new one asked for meanwhile
+/// is no new chance. The mailed link and the password go on.
+pub const CODE: Secret = Secret {
+    name: "code",
+    failure: "otp_failure",
+    locked: Some("otp_locked"),
+    lockout: |config| {
+        let (limit, lock) = config.limits.lockout?;
+        let lifetime = config.mail.code_ttl * 1_000_000;
+        Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
+    },
+    tells: is_about_a_token,
+};
+
+/// A mailed link, or another secret too long to be guessed: only the failures of a network are counted.
+pub const LINK: Secret =
+    Secret { name: "link", failure: "link_failure", locked: None, lockout: |_| None, tells: is_about_a_token };
+
+fn is_about_a_token(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::OtpExpired
+            | Error::ReauthenticationNotValid
+            | Error::FlowStateNotFound
+            | Error::FlowStateExpired
+            | Error::BadCodeVerifier
+            | Error::UserBanned
+            | Error::UserNotFound
+    )
+}
 
 /// Whether an address has an account.
 pub const ADDRESS: Secret = Secret {
     name: "address",
     failure: "signup_failure",
     locked: None,
+    lockout: |_| None,
     tells: |error| matches!(error, Error::EmailExists),
 };
 
@@ -55,11 +102,14 @@ struct Counters {
     account: Option<(Key, Limit, i64)>,
     login: Option<(Key, Limit)>,
     shared: Option<Shared>,
+    /// That a one-time token was spent.
+    spent: Option<(Key, Limit)>,
 }
 
 impl Counters {
     fn keys(&self) -> impl Iterator<Item = Key> {
-        self.account.map(|(key, ..)| key).into_iter().chain(self.login.map(|(key, _)| key))
+        let account = self.account.map(|(key, ..)| key);
+        [account, self.login.map(|(key, _)| key), self.spent.map(|(key, _)| key)].into_iter().flatten()
     }
 
     fn have(&self, key: Key) -> bool {
@@ -82,6 +132,14 @@ struct Open {
     failure: Event,
     secret: &'static Secret,
 }
+
+/// Whether a one-time token was spent by a transaction that did not commit.
+pub fn is_spent(token: Uuid) -> Result<bool> {
+    Ok(table::count_of(Key::new(SPENT, &token.to_string(), "")?)? > 0)
+}
+
+/// What the counters of spent tokens are named after.
+pub const SPENT: &str = "spent";
 
 thread_local! {
     static OPEN: RefCell<Vec<Open>> = const { RefCell::new(Vec::new()) };
@@ -152,7 +210,7 @@ impl Attempt {
                 Verdict::Undecided => return Err(over_limit(1_000_000)),
             }
         }
-        if let Some((limit, lock)) = limits.lockout.filter(|_| secret.locked.is_some()) {
+        if let Some((limit, lock)) = secret.lockout(config) {
             let key = Key::new(secret.name, subject, "")?;
             match settled(key, &limit)? {
                 Verdict::Counted => self.change(|open| open.counters.account = Some((key, limit, lock))),
@@ -192,6 +250,23 @@ impl Attempt {
                 drop(table::take_back(shared.key));
             }
         });
+    }
+
+    /// Spends a one-time token that ends at a time in microseconds since 2000-01-01: by one caller only, at once for all
+    /// others, and for good unless the attempt is taken back. Of those who come while it is undecided none waits.
+    pub fn spend(&self, token: Uuid, expires_at: i64) -> Result<()> {
+        let limit = Limit { most: 1, per: expires_at.saturating_sub(backend::clock()).max(1_000_000), extends: false };
+        let key = Key::new(SPENT, &token.to_string(), "")?;
+        match table::begin(key, &limit, 0)? {
+            Verdict::Counted => {
+                self.change(|open| {
+                    open.counters.spent = Some((key, limit));
+                    open.failure.row["event_data"]["token"] = json!(token);
+                });
+                Ok(())
+            }
+            Verdict::Refused(_) | Verdict::Undecided => Err(Error::OtpExpired),
+        }
     }
 
     /// How it ended; `user_id` is the account that was meant. A right guess is forgiven, with all the failures before it,
@@ -270,7 +345,7 @@ fn fail(open: &Open, code: &str) -> Vec<Event> {
         row["success"] = json!(false);
         row["code"] = json!(code);
     })];
-    if let Some((key, limit)) = &open.counters.login {
+    for (key, limit) in open.counters.login.iter().chain(&open.counters.spent) {
         drop(table::end_failed(*key, limit, None));
     }
     if let Some((key, limit, lock)) = &open.counters.account

@@ -14,7 +14,7 @@ use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
 
-pub use attempt::{ADDRESS, PASSWORD, attempt};
+pub use attempt::{ADDRESS, Attempt, CODE, LINK, PASSWORD, attempt, is_spent};
 pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 
@@ -32,6 +32,41 @@ extension_sql_file!("guard.sql", name = "guard", requires = ["audit"]);
 pub fn count_sign_up(config: &Config) -> Result<()> {
     let Some(network) = network::trusted().filter(|_| config.limits.are_enabled) else { return Ok(()) };
     count("signup", &network, &config.limits.signup)
+}
+
+/// Counts a mail that somebody asks for, whoever has the address and whether anybody does: by kind and address not before
+/// the interval is over and not more often than the limit within a link's lifetime, and by network or database.
+pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
+    if !config.limits.are_enabled {
+        return Ok(());
+    }
+    let limit = |most: i64, seconds: i64| Limit { most: most as u32, per: seconds * 1_000_000, extends: false };
+    let too_many = |error| match error {
+        Error::OverRequestRateLimit { seconds } => Error::OverEmailSendRateLimit { seconds },
+        other => other,
+    };
+    network::must_not_be_blocked()?;
+    match (network::trusted(), config.limits.database) {
+        (Some(network), _) => count("mail from", &network, &config.limits.mail),
+        (None, Some(limit)) => count("mail from", "", &limit),
+        (None, None) => Ok(()),
+    }
+    .map_err(too_many)?;
+    if config.mail.resend_interval > 0 {
+        count(&format!("mail soon {kind}"), address, &limit(1, config.mail.resend_interval)).map_err(too_many)?;
+    }
+    if let Some(most) = config.mail.resend_limit {
+        count(&format!("mail {kind}"), address, &limit(most + 1, lifetime)).map_err(too_many)?;
+    }
+    Ok(())
+}
+
+/// One of the mails was used, so that the next one is a first one again.
+pub fn forget_mails(kind: &str, address: &str) -> Result<()> {
+    for bucket in [format!("mail soon {kind}"), format!("mail {kind}")] {
+        table::clear(Key::new(&bucket, address, "counted")?)?;
+    }
+    Ok(())
 }
 
 fn count(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {

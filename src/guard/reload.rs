@@ -2,15 +2,15 @@
 
 use pgrx::prelude::*;
 
-use super::attempt::{PASSWORD, Secret};
+use super::attempt::{CODE, PASSWORD, SPENT, Secret};
 use super::table::{self, Key, Remembered};
-use crate::config::Config;
+use crate::config::{Config, Limit};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// Every secret whose guesses are counted.
-const SECRETS: &[&Secret] = &[&PASSWORD];
+const SECRETS: &[&Secret] = &[&PASSWORD, &CODE];
 
 /// How long others wait for the caller who reads them back.
 const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
@@ -25,6 +25,7 @@ pub fn once(config: &Config) -> Result<()> {
         reload(kind, config)?;
     }
     reload_networks(config)?;
+    reload_spent()?;
     table::set_loaded()
 }
 
@@ -37,7 +38,8 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
             select a.event_data ->> 'subject' as subject, a.created_at, a.count
             from auth.audit_log as a
             where a.event_type = $1 and a.created_at > clock_timestamp() - make_interval(secs => $3)
-                and a.code in ('invalid_credentials', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')
+                and a.code in ('invalid_credentials', 'current_password_invalid', 'otp_expired',
+                    'reauthentication_not_valid', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')
         ), locks as (
             select distinct on (1)
                 a.event_data ->> 'subject' as subject, a.created_at,
@@ -79,7 +81,7 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
         limit $4",
         &[Type::TEXTOID, Type::TEXTOID, Type::FLOAT8OID, Type::INT8OID],
     );
-    let (Some((limit, _)), Some(locked)) = (config.limits.lockout, kind.locked) else { return Ok(()) };
+    let (Some((limit, _)), Some(locked)) = (kind.lockout(config), kind.locked) else { return Ok(()) };
     let mut subjects = Vec::new();
     let seconds = limit.per as f64 / 1e6;
     SUBJECTS.each(&[kind.failure.into(), locked.into(), seconds.into(), table::capacity().into()], |row| {
@@ -128,6 +130,35 @@ fn reload_networks(config: &Config) -> Result<()> {
     let now = backend::clock();
     for (network, remembered) in blocks.iter().filter(|(_, remembered)| remembered.locked_until > now) {
         table::restore(Key::new("network", network, "")?, &limit, remembered)?;
+    }
+    Ok(())
+}
+
+/// One-time tokens that a transaction has spent which did not commit.
+fn reload_spent() -> Result<()> {
+    static SPENT_TOKENS: Query = Query::write(
+        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at)
+        from auth.audit_log as a
+        left join auth.one_time_tokens as t on t.id = (a.event_data ->> 'token')::uuid
+        left join auth.pending_sign_ups as p on p.id = (a.event_data ->> 'token')::uuid
+        left join auth.flow_state as f on f.id = (a.event_data ->> 'token')::uuid
+        where a.event_type in ('otp_failure', 'link_failure') and a.code in ('rolled_back', 'aborted')
+            and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
+            and coalesce(t.id, p.id, f.id) is not null",
+        &[],
+    );
+    let mut spent = Vec::new();
+    SPENT_TOKENS.each(&[], |row| {
+        spent.push((row.required::<String>(1)?, i64::from(row.required::<TimestampWithTimeZone>(2)?)));
+        Ok(())
+    })?;
+    for (token, ends_at) in spent {
+        let limit = Limit { most: 1, per: 1, extends: false };
+        table::restore(
+            Key::new(SPENT, &token, "")?,
+            &limit,
+            &Remembered { count: 1, ends_at, ..Remembered::default() },
+        )?;
     }
     Ok(())
 }

@@ -291,6 +291,11 @@ pub fn is_reached(key: Key, limit: &Limit) -> Result<Option<i64>> {
     Ok(wait.flatten())
 }
 
+/// How many are counted, those under way included.
+pub fn count_of(key: Key) -> Result<u32> {
+    Ok(with_counter(key, false, |counter, _| counter.count)?.unwrap_or(0))
+}
+
 /// Counts something that has happened; a lock begins when the limit is reached.
 pub fn add(key: Key, limit: &Limit, first_lock: Option<i64>) -> Result<Option<Locked>> {
     let locked = with_counter(key, true, |counter, now| {

@@ -61,6 +61,10 @@ impl Root {
         load()
     }
 
+    pub fn keyring(&self) -> &Keyring {
+        &self.0
+    }
+
     pub fn current(&self) -> &RootKey {
         self.0.current()
     }

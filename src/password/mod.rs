@@ -4,71 +4,28 @@
 //! cost of exactly one hash; nothing is locked while hashing; a hash of old parameters is replaced at sign-in. Threats:
 //! enumeration by time, text or error; a stored hash that is costly or malformed on purpose; a truncated password.
 
-mod hashing;
-
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use auth_core::email::Email;
-use auth_core::password::{self, Refused};
+use auth_core::password;
 
 use crate::config::{self, Config};
-use crate::platform::backend::{self, to_pg};
+use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
-use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::{door, guard, keys, users};
+use crate::{credential, door, guard, keys, users};
 
-extension_sql_file!("password.sql", name = "password", requires = ["identity"]);
+mod sign_up;
+
+extension_sql_file!("password.sql", name = "password", requires = ["mail"]);
 
 const METHOD: &str = "password";
 /// The identity of a password account.
 const PROVIDER: &str = "email";
-
-#[pg_extern(sql = false)]
-fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
-    silence::call_is_secret();
-    let mut user_id = None;
-    let result = try_sign_up(email, password, data, options, &mut user_id);
-    log::outcome("sign_up", user_id, &result);
-    Ok(result?)
-}
-
-fn try_sign_up(
-    email: Option<&str>,
-    password: Option<&str>,
-    data: JsonArgument,
-    options: JsonArgument,
-    user_id: &mut Option<Uuid>,
-) -> Result<JsonB> {
-    backend::must_write()?;
-    options::only(options, &[])?;
-    let config = config::current()?;
-    if !config.enable_signup {
-        return Err(Error::SignupDisabled);
-    }
-    let (email, password) = (given(email, "email")?, given(password, "password")?);
-    silence::check_literal(password)?;
-    let email = users::parse_email(email)?;
-    let password = password::normalise(password);
-    check_policy(&config.password_policy, &password)?;
-    let data = users::check_metadata(options::json(data)?)?;
-    // Before the hash: with a wrong keyring it fails at once.
-    keys::root()?;
-    let who = json!({"email": email.address()});
-    // That an address is taken is worth knowing to a stranger who tries many.
-    let attempt = guard::attempt(&guard::ADDRESS, email.key(), who.clone(), &config)?;
-    let created = guard::count_sign_up(&config)
-        .and_then(|()| hashing::hash(&password, config.hash_cost))
-        .inspect(|_| attempt.release_shared())
-        .and_then(|hash| users::create(&email, Some(&hash), data))
-        .inspect(|created| *user_id = Some(*created))
-        .and_then(|created| door::let_in(created, way("signup", who)));
-    attempt.end(created, *user_id)
-}
 
 fn way(event_type: &'static str, data: Value) -> door::Way {
     door::Way { method: METHOD, provider: PROVIDER, event_type, data }
@@ -118,35 +75,12 @@ fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Opt
     let account = email.map(users::find_by_email).transpose()?.flatten();
     *meant = account.as_ref().map(|account| account.id);
     let stored = account.as_ref().and_then(|account| account.encrypted_password.as_deref());
-    if !hashing::verify(&password, stored, config.hash_cost)? {
+    if !credential::verify(&password, stored, config.hash_cost)? {
         return Err(Error::InvalidCredentials);
     }
     let user_id = meant.ok_or(Error::InvalidCredentials)?;
     if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
-        replace_hash(user_id, stored, &hashing::hash(&password, config.hash_cost)?)?;
+        credential::rehash(user_id, stored, &credential::hash(&password, config.hash_cost)?)?;
     }
     Ok(user_id)
-}
-
-/// Only if nobody has changed the password meanwhile.
-fn replace_hash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
-    static REPLACE: Query = Query::write(
-        "update auth.users set encrypted_password = $3 where id = $1 and encrypted_password = $2",
-        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID],
-    );
-    REPLACE.execute(&[to_pg(user_id).into(), old.into(), new.into()]).map(drop)
-}
-
-fn check_policy(policy: &password::Policy, password: &str) -> Result<()> {
-    password::check(policy, password).map_err(|refused| match refused {
-        Refused::TooLong => Error::PasswordTooLong(format!(
-            "at most {} characters and {} bytes",
-            policy.max_length,
-            password::HARD_CAP_BYTES
-        )),
-        Refused::Weak(reasons) => {
-            let words: Vec<&str> = reasons.iter().map(|reason| reason.word()).collect();
-            Error::WeakPassword(format!("{}: at least {} characters", words.join(", "), policy.min_length))
-        }
-    })
 }

@@ -198,6 +198,21 @@ pub fn session_user() -> String {
     }
 }
 
+/// Whether the login that opened the connection is a superuser; SET ROLE and definer functions do not change that.
+pub fn is_superuser() -> bool {
+    // SAFETY: reads the catalog cache; the id is that of an existing role while the session lives.
+    unsafe { pg_sys::superuser_arg(pg_sys::GetSessionUserId()) }
+}
+
+/// Whether the role that the caller has set, outside of any definer function, has the privileges of another.
+pub fn caller_is_member_of(role: &std::ffi::CStr) -> bool {
+    // SAFETY: both read the catalog caches; a role that is missing is nobody's.
+    unsafe {
+        let oid = pg_sys::get_role_oid(role.as_ptr(), true);
+        oid != pg_sys::Oid::INVALID && pg_sys::has_privs_of_role(pg_sys::GetOuterUserId(), oid)
+    }
+}
+
 /// Whether `request.jwt.claims` of this connection is believed.
 pub fn is_trusted_proxy() -> bool {
     let Some(list) = settings::TRUSTED_PROXIES.get() else { return false };

@@ -14,6 +14,7 @@ pub type Answer<T> = std::result::Result<T, ErrorReport>;
 pub enum Error {
     // 28P01
     InvalidCredentials,
+    CurrentPasswordInvalid,
     // 28000
     BadJwt(&'static str),
     NoAuthorization,
@@ -23,20 +24,37 @@ pub enum Error {
     InsufficientAal,
     RefreshTokenNotFound,
     RefreshTokenAlreadyUsed,
+    NotAdmin,
+    OtpExpired,
+    ReauthenticationNeeded,
+    ReauthenticationNotValid,
+    FlowStateNotFound,
+    FlowStateExpired,
+    BadCodeVerifier,
     // 53400
     AccountLocked { seconds: i64 },
     OverRequestRateLimit { seconds: i64 },
+    OverEmailSendRateLimit { seconds: i64 },
     WorkerUnavailable,
     HashGateBusy,
     // 23505
     EmailExists,
+    PhoneExists,
+    UserAlreadyExists,
     // 22023
     WeakPassword(String),
     PasswordTooLong(String),
     EmailAddressInvalid(String),
+    EmailAddressNotAuthorized,
+    SamePassword,
+    RedirectNotAllowed,
     ValidationFailed { what: String, hint: String },
     // 55000
     SignupDisabled,
+    EmailNotConfirmed,
+    OtpDisabled,
+    MagicLinkDisabled,
+    AnonymousProviderDisabled,
     RefreshDisabled,
     SessionIdentityOff,
     TestsRefused,
@@ -84,6 +102,9 @@ impl Error {
             Error::InvalidCredentials => {
                 (S::ERRCODE_INVALID_PASSWORD, "invalid_credentials", "invalid sign-in credentials".into(), None)
             }
+            Error::CurrentPasswordInvalid => {
+                (S::ERRCODE_INVALID_PASSWORD, "current_password_invalid", "the current password is wrong".into(), None)
+            }
             Error::BadJwt(reason) => (
                 S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
                 "bad_jwt",
@@ -129,6 +150,48 @@ impl Error {
                 "refresh token was used before".into(),
                 Some("its sessions were ended, because it may have been stolen; sign in again".into()),
             ),
+            Error::NotAdmin => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "not_admin",
+                "this needs the service key".into(),
+                Some("act with a token of role service_role".into()),
+            ),
+            Error::OtpExpired => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "otp_expired",
+                "code or link is not valid, or has expired".into(),
+                Some("ask for a new one".into()),
+            ),
+            Error::ReauthenticationNeeded => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "reauthentication_needed",
+                "this session is too old for that".into(),
+                Some("auth.reauthenticate() mails a code; give it as option nonce".into()),
+            ),
+            Error::ReauthenticationNotValid => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "reauthentication_not_valid",
+                "the code is not valid, or has expired".into(),
+                Some("auth.reauthenticate() mails a new one".into()),
+            ),
+            Error::FlowStateNotFound => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "flow_state_not_found",
+                "the code is not valid, or was used".into(),
+                Some("begin again".into()),
+            ),
+            Error::FlowStateExpired => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "flow_state_expired",
+                "the code has expired".into(),
+                Some("begin again".into()),
+            ),
+            Error::BadCodeVerifier => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "bad_code_verifier",
+                "the code verifier is not the one of the request".into(),
+                Some("exchange the code where the flow began (RFC 7636)".into()),
+            ),
             Error::AccountLocked { seconds } => (
                 S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "account_locked",
@@ -139,6 +202,12 @@ impl Error {
                 S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "over_request_rate_limit",
                 "too many attempts".into(),
+                Some(format!("retry_after={seconds} seconds")),
+            ),
+            Error::OverEmailSendRateLimit { seconds } => (
+                S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "over_email_send_rate_limit",
+                "too many mails were asked for".into(),
                 Some(format!("retry_after={seconds} seconds")),
             ),
             Error::WorkerUnavailable => (
@@ -159,6 +228,12 @@ impl Error {
                 "an account with this e-mail address exists".into(),
                 Some("sign in, or reset the password".into()),
             ),
+            Error::PhoneExists => {
+                (S::ERRCODE_UNIQUE_VIOLATION, "phone_exists", "an account with this phone number exists".into(), None)
+            }
+            Error::UserAlreadyExists => {
+                (S::ERRCODE_UNIQUE_VIOLATION, "user_already_exists", "an account with this id exists".into(), None)
+            }
             Error::WeakPassword(reasons) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
                 "weak_password",
@@ -177,6 +252,24 @@ impl Error {
                 "e-mail address is not valid".into(),
                 Some(reason.clone()),
             ),
+            Error::EmailAddressNotAuthorized => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "email_address_not_authorized",
+                "this e-mail address may not sign up here".into(),
+                Some("use another address; auth.email_rules says which".into()),
+            ),
+            Error::SamePassword => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "same_password",
+                "the new password is the old one".into(),
+                Some("choose another".into()),
+            ),
+            Error::RedirectNotAllowed => (
+                S::ERRCODE_INVALID_PARAMETER_VALUE,
+                "redirect_not_allowed",
+                "links may not lead there".into(),
+                Some("an administrator may add it to redirect_allow_list".into()),
+            ),
             Error::ValidationFailed { what, hint } => {
                 (S::ERRCODE_INVALID_PARAMETER_VALUE, "validation_failed", what.clone(), Some(hint.clone()))
             }
@@ -185,6 +278,30 @@ impl Error {
                 "signup_disabled",
                 "new accounts are not allowed here".into(),
                 Some("an administrator may set enable_signup".into()),
+            ),
+            Error::EmailNotConfirmed => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "email_not_confirmed",
+                "the e-mail address is not confirmed".into(),
+                Some("follow the link in the mail, or auth.resend('signup', email)".into()),
+            ),
+            Error::OtpDisabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "otp_disabled",
+                "signing in by code is not allowed here".into(),
+                Some("sign in another way".into()),
+            ),
+            Error::MagicLinkDisabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "magic_link_disabled",
+                "signing in by a mailed link is not allowed here".into(),
+                Some("auth.send_otp mails a code; an administrator may set enable_magic_link".into()),
+            ),
+            Error::AnonymousProviderDisabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "anonymous_provider_disabled",
+                "guests are not allowed here".into(),
+                Some("an administrator may set enable_anonymous".into()),
             ),
             Error::RefreshDisabled => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

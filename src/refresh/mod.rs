@@ -19,7 +19,7 @@ use crate::platform::{log, silence};
 use crate::sessions::{self, Revoked, Session};
 use crate::{door, guard};
 
-extension_sql_file!("refresh.sql", name = "refresh", requires = ["password"]);
+extension_sql_file!("refresh.sql", name = "refresh", requires = ["recovery"]);
 
 const METHOD: &str = "token_refresh";
 
@@ -79,6 +79,7 @@ fn exchange(session_id: Uuid, counter: i64, config: &Config, user_id: &mut Optio
             Ordering::Less => return Err(replayed(session_id, &session, config)),
         };
         if let Some((facts, user)) = advanced {
+            audit::notify("TOKEN_REFRESHED", Some(session.user_id))?;
             return door::answer(session_id, &facts, user, METHOD, config);
         }
         if backend::snapshot_is_fixed() {

@@ -67,13 +67,19 @@ grant execute on function
     auth.authenticate(text), auth.authenticate_session(text), auth.verify_token(text), auth.jwks(),
     auth.require_uid(), auth.require_aal2(),
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
-    auth.get_user(jsonb), auth.version()
-to anon, authenticated, service_role;
+    auth.send_otp(text, jsonb), auth.send_magic_link(text, text, jsonb), auth.sign_up_with_email(text, jsonb, jsonb),
+    auth.verify_sign_up(text, text, text, jsonb), auth.verify_otp(text, text, jsonb), auth.verify_link(text, jsonb),
+    auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
+    auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
+    auth.reset_password_with_code(text, text, text, jsonb),
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
     auth.update_user(jsonb, jsonb), auth.list_sessions(jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb),
-    auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb)
-to authenticated;
+    auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb),
+    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb)
+to authenticated, auth_sidecar;
 grant select on auth.my_account to authenticated;
 
 grant execute on function
@@ -81,18 +87,19 @@ grant execute on function
     auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
-    auth.doctor(), auth.version()
+    auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
+    auth.version()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
-    auth.blocked_networks
+    auth.blocked_networks, auth.outbox, auth.webhooks
 to auth_admin;
+grant select, insert, update, delete on auth.templates to auth_admin;
 grant references (id) on auth.users to auth_admin;
 grant select on auth.admin_users, auth.audit_log to service_role;
 grant execute on function auth.network(inet), auth.count_attempt(text, text, integer, interval)
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.authenticate(text), auth.verify_token(text), auth.jwks(),
-    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
 to auth_sidecar;

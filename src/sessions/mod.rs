@@ -20,7 +20,7 @@ use crate::platform::error::Result;
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
-extension_sql_file!("sessions.sql", name = "sessions", requires = ["guard"]);
+extension_sql_file!("sessions.sql", name = "sessions", requires = ["flow"]);
 
 /// What the row says now. Times in microseconds since 2000-01-01.
 #[derive(Clone)]

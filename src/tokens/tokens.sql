@@ -12,11 +12,13 @@ create table auth.one_time_tokens (
     redirect_to text,
     code_challenge text,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    unique (user_id, purpose)
+    data jsonb not null default '{}'
 );
+create index one_time_tokens_user_id on auth.one_time_tokens (user_id, purpose, created_at);
+create index one_time_tokens_relates_to on auth.one_time_tokens (relates_to);
 select pg_catalog.pg_extension_config_dump('auth.one_time_tokens', '');
 
-comment on table auth.one_time_tokens is 'Links and codes that are out for a user: at most one of each purpose.';
+comment on table auth.one_time_tokens is 'Links and codes that are out for a user. Of each purpose the newest one is good; there is no unique key, because whoever held a row in an open transaction would hold up the next request.';
 comment on column auth.one_time_tokens.id is 'Row id.';
 comment on column auth.one_time_tokens.user_id is 'Whom it was made for.';
 comment on column auth.one_time_tokens.purpose is 'The only thing it may be spent on.';
@@ -28,6 +30,7 @@ comment on column auth.one_time_tokens.expires_at is 'When the link ends.';
 comment on column auth.one_time_tokens.redirect_to is 'Where the link leads.';
 comment on column auth.one_time_tokens.code_challenge is 'PKCE challenge of the request (RFC 7636).';
 comment on column auth.one_time_tokens.created_at is 'When it was made.';
+comment on column auth.one_time_tokens.data is 'What else its purpose needs, such as the new address of a change.';
 
 create table auth.pending_sign_ups (
     id uuid primary key default pg_catalog.gen_random_uuid(),
@@ -44,12 +47,12 @@ create table auth.pending_sign_ups (
     expires_at timestamptz not null,
     redirect_to text,
     code_challenge text,
-    created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    unique (instance_id, aud, email_key)
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
 );
+create index pending_sign_ups_email on auth.pending_sign_ups (instance_id, aud, email_key, created_at);
 select pg_catalog.pg_extension_config_dump('auth.pending_sign_ups', '');
 
-comment on table auth.pending_sign_ups is 'Sign-ups that wait for their code: no user exists before it is verified.';
+comment on table auth.pending_sign_ups is 'Sign-ups that wait for their code: no user exists before it is verified. Of each address the newest one is good.';
 comment on column auth.pending_sign_ups.id is 'Row id.';
 comment on column auth.pending_sign_ups.instance_id is 'Tenant, as in auth.users.';
 comment on column auth.pending_sign_ups.aud is 'Audience, as in auth.users.';

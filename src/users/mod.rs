@@ -29,6 +29,30 @@ const METADATA_MAX_DEPTH: usize = 8;
 pub struct Account {
     pub id: Uuid,
     pub encrypted_password: Option<String>,
+    pub is_email_confirmed: bool,
+    pub is_anonymous: bool,
+    /// Signs in by the organisation's identity provider only.
+    pub is_sso_user: bool,
+}
+
+/// An account to be made. Whoever fills it has checked each part.
+#[derive(Default)]
+pub struct NewUser<'a> {
+    /// None: a random one.
+    pub id: Option<Uuid>,
+    pub email: Option<&'a Email>,
+    /// E.164 without the plus.
+    pub phone: Option<String>,
+    pub encrypted_password: Option<&'a str>,
+    pub is_email_confirmed: bool,
+    pub is_phone_confirmed: bool,
+    /// None: authenticated.
+    pub role: Option<&'a str>,
+    /// Beside provider and providers, which say how the user signs in.
+    pub app_metadata: Map<String, Value>,
+    pub user_metadata: Map<String, Value>,
+    pub is_anonymous: bool,
+    pub is_invited: bool,
 }
 
 /// What a reader needs to know at every statement.
@@ -36,13 +60,25 @@ pub struct Standing {
     /// Microseconds since 2000-01-01.
     pub banned_until: Option<i64>,
     pub is_deleted: bool,
+    /// It has an address and nobody has proved any.
+    pub is_unconfirmed: bool,
 }
 
-static USERS: Relation = Relation::new(c"users", c"users_pkey", &[c"id", c"banned_until", c"deleted_at"]);
+static USERS: Relation = Relation::new(
+    c"users",
+    c"users_pkey",
+    &[c"id", c"banned_until", c"deleted_at", c"email", c"email_confirmed_at", c"phone_confirmed_at"],
+);
 
 /// Whether the account may act now, whatever snapshot the caller holds; `None` if there is none.
 pub fn standing(id: Uuid) -> Result<Option<Standing>> {
-    USERS.find(id.as_bytes(), |row| Some(Standing { banned_until: row.time(1), is_deleted: row.time(2).is_some() }))
+    USERS.find(id.as_bytes(), |row| {
+        Some(Standing {
+            banned_until: row.time(1),
+            is_deleted: row.time(2).is_some(),
+            is_unconfirmed: !row.is_null(3) && row.is_null(4) && row.is_null(5),
+        })
+    })
 }
 
 impl Standing {
@@ -55,12 +91,55 @@ impl Standing {
 /// The account with this address.
 pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
     static FIND: Query = Query::write(
-        "select id, encrypted_password from auth.users
+        "select id, encrypted_password, email_confirmed_at is not null, is_anonymous, is_sso_user from auth.users
         where instance_id = $1::uuid and aud = $2 and email_key = $3 and deleted_at is null",
         &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
     );
     FIND.first(&[INSTANCE.into(), AUDIENCE.into(), email.key().into()], |row| {
-        Ok(Account { id: from_pg(row.required(1)?), encrypted_password: row.optional(2)? })
+        Ok(Account {
+            id: from_pg(row.required(1)?),
+            encrypted_password: row.optional(2)?,
+            is_email_confirmed: row.required(3)?,
+            is_anonymous: row.required(4)?,
+            is_sso_user: row.required(5)?,
+        })
+    })
+}
+
+/// A sign-up that nobody has confirmed is followed by another for the same address: the newest one's password and data are
+/// those that a confirmation confirms. False where somebody has signed in already.
+pub fn sign_up_again(id: Uuid, encrypted_password: &str, user_metadata: &Map<String, Value>) -> Result<bool> {
+    static AGAIN: Query = Query::write(
+        "update auth.users set encrypted_password = $2, raw_user_meta_data = $3
+        where id = $1 and email_confirmed_at is null and phone_confirmed_at is null and last_sign_in_at is null
+            and deleted_at is null
+        returning 1",
+        &[Type::UUIDOID, Type::TEXTOID, Type::JSONBOID],
+    );
+    let metadata = JsonB(Value::Object(user_metadata.clone()));
+    Ok(AGAIN.first(&[to_pg(id).into(), encrypted_password.into(), metadata.into()], |_| Ok(()))?.is_some())
+}
+
+/// What a signed-in user proves themselves by.
+pub struct Credentials {
+    pub email: Option<Email>,
+    pub is_email_confirmed: bool,
+    pub encrypted_password: Option<String>,
+}
+
+pub fn credentials(id: Uuid) -> Result<Option<Credentials>> {
+    static CREDENTIALS: Query = Query::write(
+        "select u.email, u.email_confirmed_at is not null, u.encrypted_password
+        from auth.users as u
+        where u.id = $1 and u.deleted_at is null",
+        &[Type::UUIDOID],
+    );
+    CREDENTIALS.first(&[to_pg(id).into()], |row| {
+        Ok(Credentials {
+            email: row.optional::<String>(1)?.map(|email| parse_email(&email)).transpose()?,
+            is_email_confirmed: row.required(2)?,
+            encrypted_password: row.optional(3)?,
+        })
     })
 }
 
@@ -73,48 +152,46 @@ pub fn object(id: Uuid) -> Result<Option<Value>> {
     Ok(OBJECT.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(user)| user))
 }
 
-/// Makes an account with an address and, it may be, a password; runs the hooks before and after.
-pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Map<String, Value>) -> Result<Uuid> {
+/// Makes an account; runs the hooks before and after.
+pub fn create(new: NewUser<'_>) -> Result<Uuid> {
     static CREATE: Query = Query::write(
-        "with account as (
-            insert into auth.users
-                (id, instance_id, aud, email, encrypted_password, raw_app_meta_data, raw_user_meta_data)
-            values ($1, $2::uuid, $3, $4, $5, '{\"provider\": \"email\", \"providers\": [\"email\"]}', $6)
-            on conflict do nothing
-            returning id, instance_id, aud, email, encrypted_password
-        ), address as (
-            insert into auth.email_addresses (user_id, instance_id, aud, address, is_primary)
-            select id, instance_id, aud, email, true from account
-        ), identity as (
-            insert into auth.identities (user_id, provider, provider_id, identity_data)
-            select id, 'email', id::text,
-                jsonb_build_object('sub', id, 'email', email, 'email_verified', false, 'phone_verified', false)
-            from account
-        ), password as (
-            insert into auth.password_state (user_id)
-            select id from account where encrypted_password is not null
-        )
-        select 1 from account",
-        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::JSONBOID],
+        include_str!("create.sql"),
+        &[
+            Type::UUIDOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::JSONBOID,
+            Type::JSONBOID,
+            Type::BOOLOID,
+            Type::BOOLOID,
+            Type::BOOLOID,
+            Type::BOOLOID,
+        ],
     );
-    let id = backend::uuid_v4()?;
-    hooks::run(Event::BeforeUserCreated, || {
-        serde_json::json!({
-            "metadata": {"name": "before-user-created", "time": backend::clock_seconds()},
-            "user": {
-                "id": id, "aud": AUDIENCE, "role": "authenticated", "email": email.address(), "phone": "",
-                "app_metadata": {"provider": "email", "providers": ["email"]}, "user_metadata": user_metadata,
-                "is_anonymous": false,
-            },
-        })
-    })?;
+    let id = new.id.map_or_else(backend::uuid_v4, Ok)?;
+    let email = new.email.map(Email::address);
+    let phone = new.phone.as_deref();
+    let role = new.role.unwrap_or("authenticated");
+    let app_metadata = with_providers(email, phone, new.app_metadata.clone());
+    ask_before(id, &new)?;
     let arguments = [
         to_pg(id).into(),
         INSTANCE.into(),
         AUDIENCE.into(),
-        email.address().into(),
-        encrypted_password.into(),
-        JsonB(Value::Object(user_metadata)).into(),
+        role.into(),
+        email.into(),
+        phone.into(),
+        new.encrypted_password.into(),
+        JsonB(Value::Object(app_metadata)).into(),
+        JsonB(Value::Object(new.user_metadata)).into(),
+        new.is_email_confirmed.into(),
+        new.is_phone_confirmed.into(),
+        new.is_anonymous.into(),
+        new.is_invited.into(),
     ];
     // The address may also be a second one of another account: that index speaks through an error.
     let created =
@@ -122,7 +199,7 @@ pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Ma
             .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
             .execute()?;
     if created.is_none() {
-        return Err(Error::EmailExists);
+        return Err(what_exists(id, new.email, phone)?);
     }
     let user = object(id)?;
     hooks::run(Event::AfterUserCreated, || {
@@ -132,6 +209,81 @@ pub fn create(email: &Email, encrypted_password: Option<&str>, user_metadata: Ma
         })
     })?;
     Ok(id)
+}
+
+/// Runs the hook that may refuse an account; also for one that will not be made, where that must not show.
+pub fn ask_before(id: Uuid, new: &NewUser<'_>) -> Result<()> {
+    hooks::run(Event::BeforeUserCreated, || {
+        let (email, phone) = (new.email.map(Email::address), new.phone.as_deref());
+        serde_json::json!({
+            "metadata": {"name": "before-user-created", "time": backend::clock_seconds()},
+            "user": {
+                "id": id, "aud": AUDIENCE, "role": new.role.unwrap_or("authenticated"), "email": email.unwrap_or(""),
+                "phone": phone.unwrap_or(""), "app_metadata": with_providers(email, phone, new.app_metadata.clone()),
+                "user_metadata": new.user_metadata, "is_anonymous": new.is_anonymous,
+            },
+        })
+    })
+    .map(drop)
+}
+
+/// What the object of a new account with this address would be; of one that is not made.
+pub fn made_up(id: Uuid, email: &Email, user_metadata: &Map<String, Value>) -> Result<Value> {
+    static OBJECT: Query = Query::read(
+        "select jsonb_build_object(
+            'id', $1, 'aud', $2, 'role', 'authenticated', 'email', $3, 'phone', '',
+            'app_metadata', '{\"provider\": \"email\", \"providers\": [\"email\"]}'::jsonb, 'user_metadata', $4,
+            'is_anonymous', false, 'created_at', n.now, 'updated_at', n.now,
+            'identities', jsonb_build_array(jsonb_build_object(
+                'identity_id', gen_random_uuid(), 'id', $1::text, 'user_id', $1, 'provider', 'email', 'email', lower($3),
+                'identity_data', jsonb_build_object(
+                    'sub', $1, 'email', $3, 'email_verified', false, 'phone_verified', false),
+                'last_sign_in_at', null, 'created_at', n.now, 'updated_at', n.now)))
+        from auth.rfc3339(clock_timestamp()) as n (now)",
+        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID, Type::JSONBOID],
+    );
+    let metadata = JsonB(Value::Object(user_metadata.clone()));
+    let arguments = [to_pg(id).into(), AUDIENCE.into(), email.address().into(), metadata.into()];
+    OBJECT
+        .first(&arguments, |row| row.required::<JsonB>(1))?
+        .map(|JsonB(user)| user)
+        .ok_or_else(|| Error::Internal("no made-up account".into()))
+}
+
+/// How the user signs in, as clients read it; what the caller gave stands above it.
+fn with_providers(email: Option<&str>, phone: Option<&str>, given: Map<String, Value>) -> Map<String, Value> {
+    let providers: Vec<&str> = email.map(|_| "email").into_iter().chain(phone.map(|_| "phone")).collect();
+    let mut app_metadata = Map::new();
+    if let Some(first) = providers.first() {
+        app_metadata.insert("provider".into(), (*first).into());
+        app_metadata.insert("providers".into(), providers.into());
+    }
+    app_metadata.extend(given);
+    app_metadata
+}
+
+/// Which unique index refused a row: asked only then, because they all decide together.
+fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<Error> {
+    static EXISTS: Query = Query::write(
+        "select
+            exists (select from auth.users
+                where instance_id = $1::uuid and aud = $2 and email_key = $3 and deleted_at is null),
+            exists (select from auth.users
+                where instance_id = $1::uuid and aud = $2 and phone = $4 and deleted_at is null),
+            exists (select from auth.users where id = $5)",
+        &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::TEXTOID, Type::UUIDOID],
+    );
+    let arguments = [INSTANCE.into(), AUDIENCE.into(), email.map(Email::key).into(), phone.into(), to_pg(id).into()];
+    let found = EXISTS
+        .first(&arguments, |row| Ok((row.required::<bool>(1)?, row.required::<bool>(2)?, row.required::<bool>(3)?)))?;
+    Ok(match found {
+        Some((true, ..)) => Error::EmailExists,
+        Some((_, true, _)) => Error::PhoneExists,
+        Some((.., true)) => Error::UserAlreadyExists,
+        // It was there and is gone again.
+        _ if email.is_some() => Error::EmailExists,
+        _ => Error::PhoneExists,
+    })
 }
 
 /// Remembers when the user last signed in, and by which identity.

@@ -1,0 +1,79 @@
+//! The password of an account: what is accepted, how it is hashed, how a new one replaces another.
+//!
+//! Promises: every function that sets a password asks the same policy; nothing is locked while hashing, so a hash is set
+//! only where the one that was verified still is. Threats: a way in that forgets the policy; two changes at once.
+
+mod hashing;
+
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use auth_core::password::{self, Refused};
+
+use crate::config::Config;
+use crate::platform::backend::to_pg;
+use crate::platform::error::{Error, Result};
+use crate::platform::query::{Query, Type};
+use crate::platform::silence;
+
+pub use hashing::{hash, verify};
+
+/// A password that may be set: normalised, and within the policy.
+pub fn acceptable(password: &str, config: &Config) -> Result<Zeroizing<String>> {
+    silence::check_literal(password)?;
+    let policy = &config.password_policy;
+    let password = password::normalise(password);
+    password::check(policy, &password).map_err(|refused| match refused {
+        Refused::TooLong => Error::PasswordTooLong(format!(
+            "at most {} characters and {} bytes",
+            policy.max_length,
+            password::HARD_CAP_BYTES
+        )),
+        Refused::Weak(reasons) => {
+            let words: Vec<&str> = reasons.iter().map(|reason| reason.word()).collect();
+            Error::WeakPassword(format!("{}: at least {} characters", words.join(", "), policy.min_length))
+        }
+    })?;
+    Ok(password)
+}
+
+/// Sets a new password in place of `old`; whether that was still there. The account need not change it at its next sign-in.
+pub fn replace(user_id: Uuid, old: Option<&str>, new: &str) -> Result<bool> {
+    static REPLACE: Query = Query::write(
+        "with account as (
+            update auth.users set encrypted_password = $3
+            where id = $1 and encrypted_password is not distinct from $2 and deleted_at is null
+            returning id
+        )
+        insert into auth.password_state (user_id)
+        select id from account
+        on conflict (user_id) do update set changed_at = excluded.changed_at, must_change = false
+        returning 1",
+        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID],
+    );
+    Ok(REPLACE.first(&[to_pg(user_id).into(), old.into(), new.into()], |_| Ok(()))?.is_some())
+}
+
+/// Sets a new password, whatever was there: for whoever has proved to own the address.
+pub fn set(user_id: Uuid, new: &str) -> Result<()> {
+    static SET: Query = Query::write(
+        "with account as (
+            update auth.users set encrypted_password = $2 where id = $1 and deleted_at is null returning id
+        )
+        insert into auth.password_state (user_id)
+        select id from account
+        on conflict (user_id) do update set changed_at = excluded.changed_at, must_change = false
+        returning 1",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    SET.first(&[to_pg(user_id).into(), new.into()], |_| Ok(()))?.ok_or(Error::UserNotFound)
+}
+
+/// Replaces a hash by one of the same password, if nobody has changed that meanwhile.
+pub fn rehash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
+    static REHASH: Query = Query::write(
+        "update auth.users set encrypted_password = $3 where id = $1 and encrypted_password = $2",
+        &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID],
+    );
+    REHASH.execute(&[to_pg(user_id).into(), old.into(), new.into()]).map(drop)
+}

@@ -1,0 +1,135 @@
+//! A signed-in user's own address: changing it, and proving by it that they are there.
+//!
+//! Promises: nothing changes before the new address is confirmed; a stolen session alone changes no address where the old one
+//! is proved; asking does not tell who has the other address. Threats: a change begun on somebody else's account, an address
+//! that is put in the place of another between two mails.
+
+use auth_core::email::Email;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::mail::{self, Mail, Wish};
+use crate::platform::backend;
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::tokens::Purpose;
+use crate::{identity, presence, users};
+
+extension_sql_file!("email_change.sql", name = "email_change", requires = ["account"]);
+
+#[pg_extern(sql = false)]
+fn update_email(new_email: Option<&str>, current_password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_update(new_email, current_password, options, &mut user_id);
+    log::outcome("update_email", user_id, &result);
+    Ok(result?)
+}
+
+fn try_update(
+    new_email: Option<&str>,
+    current_password: Option<&str>,
+    options: JsonArgument,
+    signed_in: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, mail::OPTIONS)?;
+    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    *signed_in = Some(user_id);
+    let config = config::current()?;
+    let wish = Wish::read(&options, &config)?;
+    let new = users::parse_email(given(new_email, "new_email")?)?;
+    let account = users::credentials(user_id)?.ok_or(Error::SessionNotFound)?;
+    check_password(user_id, &account, current_password, &config)?;
+    mail::ask(Purpose::EmailChange, &new, &config)?;
+    let data = json!({"new_email": new.address()});
+    audit::record(&Entry::done("email_change_requested", user_id).with(data))?;
+    ask_for_confirmation(user_id, &account, &new, &wish, &config)?;
+    let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
+    Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))
+}
+
+fn check_password(
+    user_id: Uuid,
+    account: &users::Credentials,
+    current_password: Option<&str>,
+    config: &Config,
+) -> Result<()> {
+    if account.encrypted_password.is_none() {
+        return Ok(());
+    }
+    match current_password {
+        Some(password) => presence::prove_password(user_id, account, password, config),
+        None if config.current_password_required => {
+            Err(Error::invalid("current_password is null", "give the current password"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The mails: to the new address, and to the old one where that has to agree.
+fn ask_for_confirmation(
+    user_id: Uuid,
+    account: &users::Credentials,
+    new: &Email,
+    wish: &Wish,
+    config: &Config,
+) -> Result<()> {
+    let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
+    let data = json!({"new_email": new.address(), "needs_both": old.is_some()});
+    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: new, has_link: true, link_ttl: None, wish, data };
+    if let Some(old) = old {
+        let to_old = Mail {
+            purpose: Purpose::EmailChangeCurrent,
+            kind: "email_change_current",
+            to: old,
+            data: mail.data.clone(),
+            ..mail
+        };
+        mail::send(user_id, &to_old, config)?;
+    }
+    match users::find_by_email(new)? {
+        Some(other) if other.id != user_id => mail::tell_owner("existing_account", other.id, new, config),
+        _ => mail::send(user_id, &mail, config),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn reauthenticate(options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_reauthenticate(options, &mut user_id);
+    log::outcome("reauthenticate", user_id, &result);
+    Ok(result?)
+}
+
+fn try_reauthenticate(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &["locale"])?;
+    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    *signed_in = Some(user_id);
+    let config = config::current()?;
+    let wish = Wish::read(&options, &config)?;
+    let account = users::credentials(user_id)?.ok_or(Error::SessionNotFound)?;
+    let email = account
+        .email
+        .as_ref()
+        .ok_or_else(|| Error::invalid("the account has no address", "there is nowhere to mail a code to"))?;
+    mail::ask(Purpose::Reauthentication, email, &config)?;
+    audit::record(&Entry::done("user_reauthenticate_requested", user_id))?;
+    let mail = Mail {
+        purpose: Purpose::Reauthentication,
+        kind: "reauthentication",
+        to: email,
+        has_link: false,
+link_ttl: None,
+        wish: &wish,
+        data: json!({}),
+    };
+    mail::send(user_id, &mail, &config)?;
+    Ok(JsonB(json!({"status": "code_sent"})))
+}

@@ -1,0 +1,51 @@
+//! The way in for an app to which a browser came back with a code.
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::platform::backend;
+use crate::platform::error::{Answer, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::{config, door, flow, guard};
+
+extension_sql_file!("exchange.sql", name = "exchange", requires = ["otp"]);
+
+#[pg_extern(sql = false)]
+fn exchange_code(code: Option<&str>, code_verifier: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_exchange(code, code_verifier, options, &mut user_id);
+    log::outcome("exchange_code", user_id, &result);
+    Ok(result?)
+}
+
+fn try_exchange(
+    code: Option<&str>,
+    verifier: Option<&str>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let config = config::current()?;
+    let code = given(code, "code")?;
+    silence::check_literal(code)?;
+    let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
+    let answer = flow::find(code)
+        .inspect(|found| *user_id = Some(found.user_id))
+        .and_then(|found| found.check_verifier(verifier).map(|()| found))
+        .and_then(|found| attempt.spend(found.id, found.expires_at).map(|()| found))
+        .and_then(|found| found.remove().map(|()| found))
+        .inspect(|_| attempt.is_right())
+        .and_then(|found| {
+            let method = door::method(&found.method);
+            door::let_in(
+                found.user_id,
+                door::Way { method, provider: "email", event_type: "login_success", data: json!({"method": method}) },
+            )
+        });
+    attempt.end(answer, *user_id)
+}

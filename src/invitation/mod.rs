@@ -1,0 +1,185 @@
+//! Invitations, and links that an administrator hands on himself.
+//!
+//! Promises: an invited account has no password and no session before its owner follows the link; whoever made a link is in the
+//! audit. Threats: a link to an account of somebody else's, made with less than the service key.
+
+use auth_core::email::Email;
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::mail::{self, Mail, Wish};
+use crate::platform::backend;
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::tokens::Purpose;
+use crate::users::{self, NewUser};
+use crate::{credential, identity};
+
+extension_sql_file!("invitation.sql", name = "invitation", requires = ["admin"]);
+
+const LONGEST_INVITATION_SECONDS: i64 = 31 * 86_400;
+
+#[pg_extern(sql = false)]
+fn invite_user(email: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_invite(email, data, options, &mut user_id);
+    log::outcome("invite_user", user_id, &result);
+    Ok(result?)
+}
+
+fn try_invite(
+    email: Option<&str>,
+    data: JsonArgument,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    identity::require_service()?;
+    backend::must_write()?;
+    let mut known = vec!["app_metadata", "expires_in"];
+    known.extend(mail::OPTIONS);
+    let options = options::only(options, &known)?;
+    let config = config::current()?;
+    let wish = Wish::read(&options, &config)?;
+    let link_ttl = expires_in(&options)?;
+    let app_metadata = object(&options, "app_metadata")?;
+    let email = users::parse_email(given(email, "email")?)?;
+    let data = users::check_metadata(options::json(data)?)?;
+    let invited = make_invited(&email, data, app_metadata)?;
+    *user_id = Some(invited);
+    let mail = Mail {
+        purpose: Purpose::Invite,
+        kind: "invite",
+        to: &email,
+        has_link: true,
+        link_ttl,
+        wish: &wish,
+        data: json!({}),
+    };
+    mail::send(invited, &mail, &config)?;
+    audit::record(&Entry::done("user_invited", invited).with(by(&email)))?;
+    Ok(JsonB(users::object(invited)?.ok_or(Error::UserNotFound)?))
+}
+
+/// Who did it, and to whom: the service key is nobody's account.
+fn by(email: &Email) -> Value {
+    json!({"email": email.address(), "by": backend::session_user()})
+}
+
+fn expires_in(options: &Map<String, Value>) -> Result<Option<i64>> {
+    match options.get("expires_in") {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => match value.as_i64().filter(|seconds| (60..=LONGEST_INVITATION_SECONDS).contains(seconds)) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(Error::invalid("expires_in is out of range", "seconds, from 60 to 2,678,400 (31 days)")),
+        },
+    }
+}
+
+fn object(options: &Map<String, Value>, name: &str) -> Result<Map<String, Value>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(Map::new()),
+        Some(Value::Object(object)) => Ok(object.clone()),
+        Some(_) => Err(Error::invalid(format!("option {name} is not a JSON object"), "an object such as {}")),
+    }
+}
+
+/// The account of an invitation: a new one, or one that nobody has come to own yet.
+fn make_invited(email: &Email, data: Map<String, Value>, app_metadata: Map<String, Value>) -> Result<Uuid> {
+    match users::find_by_email(email)? {
+        Some(account) if account.is_email_confirmed => Err(Error::EmailExists),
+        Some(account) => Ok(account.id),
+        None => users::create(NewUser {
+            email: Some(email),
+            app_metadata,
+            user_metadata: data,
+            is_invited: true,
+            ..NewUser::default()
+        }),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn admin_generate_link(kind: Option<&str>, email: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_generate(kind, email, options, &mut user_id);
+    log::outcome("admin_generate_link", user_id, &result);
+    Ok(result?)
+}
+
+fn try_generate(
+    kind: Option<&str>,
+    email: Option<&str>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    identity::require_service()?;
+    backend::must_write()?;
+    let options = options::only(options, &["password", "data", "new_email", "redirect_to"])?;
+    let config = config::current()?;
+    let wish = Wish::read(&options, &config)?;
+    let email = users::parse_email(given(email, "email")?)?;
+    let new_email = mail::text(&options, "new_email")?.map(users::parse_email).transpose()?;
+    let (purpose, account) = account_of(given(kind, "kind")?, &email, &options, &config)?;
+    *user_id = Some(account);
+    let is_change = matches!(purpose, Purpose::EmailChange | Purpose::EmailChangeCurrent);
+    let (to, data) = match (is_change, &new_email) {
+        (false, _) => (&email, json!({})),
+        (true, None) => return Err(Error::invalid("option new_email is missing", "the address to change to")),
+        // An administrator's link is enough by itself.
+        (true, Some(new)) => {
+            let to = if purpose == Purpose::EmailChange { new } else { &email };
+            (to, json!({"new_email": new.address(), "needs_both": false}))
+        }
+    };
+    let mail = Mail { purpose, kind: "", to, has_link: true, link_ttl: None, wish: &wish, data };
+    let handed = mail::hand_out(account, &mail, &config)?;
+    audit::record(&Entry::done("link_generated", account).with(json!({
+        "email": email.address(), "by": backend::session_user(), "kind": kind,
+    })))?;
+    Ok(JsonB(json!({
+        "hashed_token": handed.link,
+        "email_otp": handed.code,
+        "verification_type": kind,
+        "redirect_to": wish.redirect_to.as_deref().unwrap_or(&config.site_url),
+        "user": users::object(account)?.ok_or(Error::UserNotFound)?,
+    })))
+}
+
+fn account_of(
+    kind: &str,
+    email: &Email,
+    options: &Map<String, Value>,
+    config: &Config,
+) -> Result<(Purpose, Uuid)> {
+    let existing = users::find_by_email(email)?;
+    let data = || users::check_metadata(options.get("data").filter(|data| !data.is_null()).cloned());
+    let new = |user_metadata| NewUser { email: Some(email), user_metadata, ..NewUser::default() };
+    match (kind, existing) {
+        ("signup", Some(account)) if account.is_email_confirmed => Err(Error::EmailExists),
+        ("signup", Some(account)) => Ok((Purpose::Confirmation, account.id)),
+        ("signup", None) => {
+            let password = mail::text(options, "password")?;
+            let password = credential::acceptable(given(password, "option password")?, config)?;
+            let hash = credential::hash(&password, config.hash_cost)?;
+            let created = users::create(NewUser { encrypted_password: Some(&hash), ..new(data()?) })?;
+            Ok((Purpose::Confirmation, created))
+        }
+        ("invite", _) => Ok((Purpose::Invite, make_invited(email, data()?, Map::new())?)),
+        ("magiclink", None) => Ok((Purpose::MagicLink, users::create(new(data()?))?)),
+        ("magiclink", Some(account)) => Ok((Purpose::MagicLink, account.id)),
+        ("recovery", Some(account)) => Ok((Purpose::Recovery, account.id)),
+        ("email_change_current", Some(account)) => Ok((Purpose::EmailChangeCurrent, account.id)),
+        ("email_change_new", Some(account)) => Ok((Purpose::EmailChange, account.id)),
+        ("recovery" | "email_change_current" | "email_change_new", None) => Err(Error::UserNotFound),
+        _ => Err(Error::invalid(
+            "unknown kind",
+            "kinds are: signup, invite, magiclink, recovery, email_change_current, email_change_new",
+        )),
+    }
+}

@@ -1,0 +1,264 @@
+//! Mails with a link and a code, and notices without: who may ask for one, what it holds, where its link may lead.
+//!
+//! Promises: whether anybody has an address shows neither in the answer nor in the limits; a link leads only where an
+//! administrator allows; the secrets of a mail are in the outbox, sealed, and nowhere else. Threats: floods of mail, an open
+//! redirect, a mail that says to a stranger whether an account exists.
+
+use auth_core::email::Email;
+use auth_core::redirect;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::config::{self, Config};
+use crate::outbox::{self, Message};
+use crate::platform::backend::{self, to_pg};
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::given;
+use crate::platform::query::{Query, Type};
+use crate::tokens::{self, Issued, Pending, Purpose};
+use crate::{flow, guard};
+
+pgrx::extension_sql_file!("mail.sql", name = "mail", requires = ["identity"]);
+
+/// Options of every function that mails a link.
+pub const OPTIONS: &[&str] = &["redirect_to", "code_challenge", "code_challenge_method", "locale"];
+
+/// The code of every mail in debug mode.
+const DEBUG_CODE: &str = "1234";
+const LONGEST_LOCALE: usize = 35;
+
+/// What whoever asks for a mail wants of it.
+#[derive(Default, Clone)]
+pub struct Wish {
+    pub redirect_to: Option<String>,
+    pub code_challenge: Option<String>,
+    pub locale: Option<String>,
+}
+
+impl Wish {
+    pub fn read(options: &Map<String, Value>, config: &Config) -> Result<Wish> {
+        let redirect_to = match text(options, "redirect_to")?.filter(|target| !target.is_empty()) {
+            None => None,
+            Some(target) => Some(may_lead_to(target, config).ok_or(Error::RedirectNotAllowed)?),
+        };
+        let challenge =
+            flow::check_challenge(text(options, "code_challenge")?, text(options, "code_challenge_method")?)?;
+        let locale = text(options, "locale")?.filter(|locale| !locale.is_empty()).map(str::to_string);
+        if locale.as_deref().is_some_and(|locale| !is_locale(locale)) {
+            return Err(Error::invalid("locale is not a language tag", "such as de or pt-BR (BCP 47)"));
+        }
+        Ok(Wish { redirect_to, code_challenge: challenge, locale })
+    }
+}
+
+/// A member of options that is text; null is none.
+pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
+    }
+}
+
+fn is_locale(locale: &str) -> bool {
+    locale.len() <= LONGEST_LOCALE && locale.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+/// The address that a link may lead to, as it is to be written; None: it may not.
+fn may_lead_to(target: &str, config: &Config) -> Option<String> {
+    redirect::allowed(target, &config.site_url, &config.redirect_allow_list)
+}
+
+#[pg_extern(sql = false, stable)]
+fn redirect_allowed(url: Option<&str>) -> Answer<bool> {
+    Ok(may_lead_to(given(url, "url")?, &*config::current()?).is_some())
+}
+
+/// How long the link of a mail is good, in seconds.
+fn lifetime(purpose: Purpose, config: &Config) -> i64 {
+    match purpose {
+        Purpose::MagicLink => config.mail.magic_link_ttl,
+        Purpose::Recovery => config.mail.recovery_ttl,
+        Purpose::Reauthentication => config.mail.code_ttl,
+        _ => config.mail.verification_ttl,
+    }
+}
+
+/// Counts that somebody asks for a mail, before it is looked up whether anybody has the address.
+pub fn ask(purpose: Purpose, email: &Email, config: &Config) -> Result<()> {
+    guard::count_mail(purpose.name(), email.key(), lifetime(purpose, config), config)
+}
+
+/// One was used.
+pub fn was_used(purpose: Purpose, address_key: &str) -> Result<()> {
+    guard::forget_mails(purpose.name(), address_key)
+}
+
+/// A mail with a token.
+pub struct Mail<'a> {
+    pub purpose: Purpose,
+    /// Name of the template.
+    pub kind: &'static str,
+    pub to: &'a Email,
+    pub has_link: bool,
+    /// In seconds; none: what the purpose says.
+    pub link_ttl: Option<i64>,
+    pub wish: &'a Wish,
+    /// What the token's purpose needs when it is spent.
+    pub data: Value,
+}
+
+/// What an administrator hands on himself.
+pub struct Handed {
+    pub link: Option<String>,
+    pub code: String,
+}
+
+/// Mails a new token to the user of an account.
+pub fn send(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<()> {
+    let code = fixed_code(mail.to, config);
+    let issued = tokens::issue(user_id, &request(mail, code.as_deref(), config))?;
+    match code {
+        Some(_) => Ok(()),
+        None => write(Some(user_id), mail, &issued, config),
+    }
+}
+
+/// A new token of an account for whoever asks on its behalf; no mail.
+pub fn hand_out(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<Handed> {
+    let issued = tokens::issue(user_id, &request(mail, None, config))?;
+    Ok(Handed { link: issued.link.map(|link| link.to_string()), code: issued.code.to_string() })
+}
+
+/// Mails the token of a sign-up that waits for it.
+pub fn send_sign_up(encrypted_password: Option<&str>, mail: &Mail<'_>, config: &Config) -> Result<()> {
+    let code = fixed_code(mail.to, config);
+    let pending = Pending { email: mail.to.address(), encrypted_password };
+    let issued = tokens::issue_sign_up(&pending, &request(mail, code.as_deref(), config))?;
+    match code {
+        Some(_) => Ok(()),
+        None => write(None, mail, &issued, config),
+    }
+}
+
+fn request<'a>(mail: &'a Mail<'a>, code: Option<&'a str>, config: &Config) -> tokens::Request<'a> {
+    tokens::Request {
+        purpose: mail.purpose,
+        address_key: mail.to.key(),
+        has_link: mail.has_link,
+        code,
+        code_length: config.mail.code_length,
+        code_ttl: config.mail.code_ttl,
+        link_ttl: match (mail.has_link, mail.link_ttl) {
+            (true, Some(seconds)) => seconds,
+            (true, None) => lifetime(mail.purpose, config),
+            (false, _) => config.mail.code_ttl,
+        },
+        redirect_to: mail.wish.redirect_to.as_deref(),
+        code_challenge: mail.wish.code_challenge.as_deref(),
+        data: mail.data.clone(),
+    }
+}
+
+/// A code that needs no mail: that of debug mode, or of an address that the app's tests use.
+fn fixed_code(to: &Email, config: &Config) -> Option<String> {
+    if config.is_production {
+        return None;
+    }
+    let is_of_test = |address: &str| Email::parse(address).is_ok_and(|email| email.key() == to.key());
+    let code =
+        config.mail.test_codes.iter().find(|(address, _)| is_of_test(address)).and_then(|(_, code)| code.as_str());
+    code.or(config.mail.is_debug.then_some(DEBUG_CODE)).map(str::to_string)
+}
+
+fn write(user_id: Option<Uuid>, mail: &Mail<'_>, issued: &Issued, config: &Config) -> Result<()> {
+    let person = person(user_id, mail.to)?;
+    let payload = json!({
+        "type": mail.purpose.verify_type(),
+        "token": issued.link.as_ref().map(|link| link.as_str()),
+        "code": issued.code.as_str(),
+        "code_expires_at": issued.code_expires_at,
+        "expires_at": backend::iso8601(issued.expires_at),
+        "redirect_to": mail.wish.redirect_to.as_deref().unwrap_or(&config.site_url),
+        "site_url": config.site_url,
+        "email": mail.to.address(),
+        "new_email": mail.data.get("new_email"),
+        "user": person,
+    });
+    let locale = mail.wish.locale.as_deref().or_else(|| locale_of(&person));
+    outbox::write(&Message {
+        channel: "email",
+        kind: mail.kind,
+        recipient: mail.to.address(),
+        locale,
+        payload,
+        expires_at: Some(issued.expires_at),
+    })
+    .map(drop)
+}
+
+/// Tells the user of an account what has happened to it, where that is wanted and the address is proved. `address` is where
+/// it goes, if not to the account's own.
+pub fn notify(kind: &'static str, user_id: Uuid, address: Option<&str>, data: Value, config: &Config) -> Result<()> {
+    static ADDRESS: Query = Query::write(
+        "select u.email from auth.users as u where u.id = $1 and u.email_confirmed_at is not null",
+        &[Type::UUIDOID],
+    );
+    if !config.security_notices {
+        return Ok(());
+    }
+    let address = match address {
+        Some(address) => Some(address.to_string()),
+        None => ADDRESS.first(&[to_pg(user_id).into()], |row| row.optional(1))?.flatten(),
+    };
+    let Some(address) = address else { return Ok(()) };
+    let Ok(email) = Email::parse(&address) else { return Ok(()) };
+    let person = person(Some(user_id), &email)?;
+    tell(kind, &email, person, data, config)
+}
+
+/// Tells the owner of an address that somebody else named it; there is no secret in it.
+pub fn tell_owner(kind: &'static str, user_id: Uuid, email: &Email, config: &Config) -> Result<()> {
+    let person = person(Some(user_id), email)?;
+    tell(kind, email, person, json!({}), config)
+}
+
+fn tell(kind: &'static str, email: &Email, person: Value, data: Value, config: &Config) -> Result<()> {
+    if fixed_code(email, config).is_some() {
+        return Ok(());
+    }
+    let payload = json!({
+        "type": null, "token": null, "code": null, "site_url": config.site_url, "email": email.address(),
+        "redirect_to": config.site_url, "user": person, "event": data,
+        "new_email": data.get("new_email"),
+    });
+    let locale = locale_of(&person).map(str::to_string);
+    outbox::write(&Message {
+        channel: "email",
+        kind,
+        recipient: email.address(),
+        locale: locale.as_deref(),
+        payload,
+        expires_at: None,
+    })
+    .map(drop)
+}
+
+/// What a template may say of the recipient.
+fn person(user_id: Option<Uuid>, email: &Email) -> Result<Value> {
+    static METADATA: Query =
+        Query::write("select u.raw_user_meta_data from auth.users as u where u.id = $1", &[Type::UUIDOID]);
+    let metadata = match user_id {
+        Some(id) => {
+            METADATA.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(metadata)| metadata)
+        }
+        None => None,
+    };
+    Ok(json!({"id": user_id, "email": email.address(), "user_metadata": metadata.unwrap_or_else(|| json!({}))}))
+}
+
+fn locale_of(person: &Value) -> Option<&str> {
+    person["user_metadata"]["locale"].as_str().filter(|locale| is_locale(locale) && !locale.is_empty())
+}

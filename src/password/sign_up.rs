@@ -1,0 +1,149 @@
+//! A new account by address and password: at once, once the address is confirmed, or not before its code is given.
+
+use auth_core::email::Email;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use super::way;
+use crate::audit::{self, Entry};
+use crate::config::{self, Config, SignupMode};
+use crate::mail::{self, Mail, Wish};
+use crate::platform::backend;
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::tokens::Purpose;
+use crate::users::{self, NewUser};
+use crate::{credential, door, guard, keys};
+
+#[pg_extern(sql = false)]
+fn sign_up(email: Option<&str>, password: Option<&str>, data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_sign_up(email, password, data, options, &mut user_id);
+    log::outcome("sign_up", user_id, &result);
+    Ok(result?)
+}
+
+/// What a sign-up asks for, checked.
+struct Asked {
+    email: Email,
+    password: zeroize::Zeroizing<String>,
+    data: Map<String, Value>,
+    wish: Wish,
+}
+
+impl Asked {
+    fn who(&self) -> Value {
+        json!({"email": self.email.address()})
+    }
+
+    fn account<'a>(&'a self, hash: &'a str) -> NewUser<'a> {
+        NewUser {
+            email: Some(&self.email),
+            encrypted_password: Some(hash),
+            user_metadata: self.data.clone(),
+            ..NewUser::default()
+        }
+    }
+
+    fn mail(&self, purpose: Purpose, data: Value) -> Mail<'_> {
+        Mail { purpose, kind: "confirmation", to: &self.email, has_link: true, link_ttl: None, wish: &self.wish, data }
+    }
+}
+
+fn try_sign_up(
+    email: Option<&str>,
+    password: Option<&str>,
+    data: JsonArgument,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, mail::OPTIONS)?;
+    let config = config::current()?;
+    if !config.enable_signup {
+        return Err(Error::SignupDisabled);
+    }
+    let asked = Asked {
+        email: users::parse_email(given(email, "email")?)?,
+        password: credential::acceptable(given(password, "password")?, &config)?,
+        data: users::check_metadata(options::json(data)?)?,
+        wish: Wish::read(&options, &config)?,
+    };
+    // Before the hash: with a wrong keyring it fails at once.
+    keys::root()?;
+    match config.signup_mode {
+        SignupMode::Immediate => at_once(&asked, &config, user_id),
+        SignupMode::Confirm => to_be_confirmed(&asked, &config, user_id),
+        SignupMode::OtpFirst => after_the_code(&asked, &config),
+    }
+}
+
+fn at_once(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    // That an address is taken is worth knowing to a stranger who tries many.
+    let attempt = guard::attempt(&guard::ADDRESS, asked.email.key(), asked.who(), config)?;
+    let created = guard::count_sign_up(config)
+        .and_then(|()| credential::hash(&asked.password, config.hash_cost))
+        .inspect(|_| attempt.release_shared())
+        .and_then(|hash| users::create(asked.account(&hash)))
+        .inspect(|created| *user_id = Some(*created))
+        .and_then(|created| door::let_in(created, way("signup", asked.who())));
+    attempt.end(created, *user_id)
+}
+
+/// The account is there, and nobody gets in before its address is confirmed. Whether somebody has the address already shows in
+/// nothing: its owner is told by mail.
+fn to_be_confirmed(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    guard::count_sign_up(config)?;
+    mail::ask(Purpose::Confirmation, &asked.email, config)?;
+    let hash = credential::hash(&asked.password, config.hash_cost)?;
+    let id = backend::uuid_v4()?;
+    let existing = users::find_by_email(&asked.email)?;
+    *user_id = existing.as_ref().map(|account| account.id);
+    let user = match existing {
+        None => {
+            let created = users::create(NewUser { id: Some(id), ..asked.account(&hash) })?;
+            *user_id = Some(created);
+            mail::send(created, &asked.mail(Purpose::Confirmation, json!({})), config)?;
+            users::object(created)?.ok_or(Error::UserNotFound)?
+        }
+        Some(account) => {
+            users::ask_before(id, &asked.account(&hash))?;
+            if door::must_be_welcome(account.id).is_ok() {
+                match !account.is_email_confirmed && users::sign_up_again(account.id, &hash, &asked.data)? {
+                    true => mail::send(account.id, &asked.mail(Purpose::Confirmation, json!({})), config)?,
+                    false => mail::tell_owner("existing_account", account.id, &asked.email, config)?,
+                }
+            }
+            users::made_up(id, &asked.email, &asked.data)?
+        }
+    };
+    note("user_signedup", *user_id, asked)?;
+    Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))
+}
+
+/// There is no account before the code of the mail is given.
+fn after_the_code(asked: &Asked, config: &Config) -> Result<JsonB> {
+    mail::ask(Purpose::SignUp, &asked.email, config)?;
+    let hash = credential::hash(&asked.password, config.hash_cost)?;
+    let existing = users::find_by_email(&asked.email)?;
+    note("user_confirmation_requested", existing.as_ref().map(|account| account.id), asked)?;
+    match existing {
+        None => {
+            let data = Value::Object(asked.data.clone());
+            mail::send_sign_up(Some(&hash), &asked.mail(Purpose::SignUp, data), config)?;
+        }
+        Some(account) if door::must_be_welcome(account.id).is_ok() => {
+            mail::tell_owner("existing_account", account.id, &asked.email, config)?;
+        }
+        Some(_) => {}
+    }
+    Ok(JsonB(json!({"status": "code_sent"})))
+}
+
+fn note(event_type: &str, user_id: Option<Uuid>, asked: &Asked) -> Result<()> {
+    audit::record(&Entry { event_type, code: None, user_id, session_id: None, data: asked.who() })
+}
