@@ -107,7 +107,7 @@ fn sample(
         "new_email": "ada@example.net",
         "redirect_to": "https://app.example.org/welcome",
         "user": {"id": "00000000-0000-4000-8000-000000000000", "email": recipient, "user_metadata": {"name": "Ada"}},
-        "event": {"at": "2026-01-01 12:00 UTC", "ip_address": "198.51.100.7", "user_agent": "Firefox on Linux",
+        "event": {"ip": "198.51.100.7", "user_agent": "Firefox on Linux",
             "provider": "github", "factor_type": "totp"},
     });
     if !verify_type.is_empty() {
@@ -120,6 +120,6 @@ fn sample(
         }
     }
     let payload: Payload = serde_json::from_value(payload).map_err(|error| error.to_string())?;
-    let place = Place { external_url: &config.external_url, locale: &locale, recipient };
+    let place = Place { external_url: &config.external_url, locale: &locale, recipient, created_at: now };
     preview(&template, &payload, &place, now)
 }

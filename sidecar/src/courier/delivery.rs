@@ -29,8 +29,10 @@ impl Delivery {
     pub async fn deliver(&self, row: Claimed) -> Settled {
         let (id, attempts, kind, channel) = (row.id, row.attempts, row.kind.clone(), row.channel.clone());
         let outcome = match channel.as_str() {
+            // It was sealed under another keyring; no later attempt opens it.
+            _ if row.payload.is_null() => Outcome::failed("sealed", "what the row holds does not open"),
             "email" => self.mail(row).await,
-            "webhook" => webhook::post(&self.outbound, &row.message_id, row.payload, Utc::now().timestamp()).await,
+            "webhook" => webhook::post(&self.outbound, &id.to_string(), row.payload, Utc::now().timestamp()).await,
             _ => Outcome::failed("channel", "this courier delivers mail and webhooks only"),
         };
         let (outcome_word, reason) = (outcome.verdict.word(), outcome.reason.as_ref());
@@ -84,7 +86,12 @@ impl Delivery {
         now: DateTime<Utc>,
     ) -> Result<(Rendered, Option<String>), Outcome> {
         let locale = choose_locale(row.locale.as_deref(), &self.locale);
-        let place = Place { external_url: &self.external_url, locale: &locale, recipient: &row.recipient };
+        let place = Place {
+            external_url: &self.external_url,
+            locale: &locale,
+            recipient: &row.recipient,
+            created_at: row.created_at,
+        };
         let mut note = None;
         if let Some(template) = &row.template {
             match render(&self.environment, template, payload, &place, now) {

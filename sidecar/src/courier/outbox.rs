@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -22,9 +23,11 @@ pub struct Claimed {
     pub message_id: String,
     /// Which attempt this is; a result for another one is ignored by the database.
     pub attempts: i32,
+    /// Null where the database could not open it.
     pub payload: Value,
     /// What stands in `auth.templates` for this kind.
     pub template: Option<Template>,
+    pub created_at: DateTime<Utc>,
 }
 
 /// What is told to the database about one row.
@@ -78,6 +81,7 @@ fn read(row: &Row) -> Result<Claimed, Error> {
         attempts: row.try_get("attempts")?,
         payload: row.try_get::<_, Option<Value>>("payload")?.unwrap_or_default(),
         template: template.as_ref().and_then(override_template),
+        created_at: row.try_get("created_at")?,
     })
 }
 

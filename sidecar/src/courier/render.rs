@@ -23,6 +23,8 @@ pub struct Place<'a> {
     pub external_url: &'a str,
     pub locale: &'a str,
     pub recipient: &'a str,
+    /// When the row was written: the time of what a notice tells of.
+    pub created_at: DateTime<Utc>,
 }
 
 /// More than any mail needs; a template that loops ends here.
@@ -31,7 +33,7 @@ const MAX_SUBJECT_CHARS: usize = 200;
 const MAX_LINE_CHARS: usize = 300;
 const MAX_BODY_BYTES: usize = 500_000;
 /// What a notice may say about its event; always defined, so that a template may ask `{% if event.at %}`.
-const EVENT_FIELDS: [&str; 5] = ["at", "ip_address", "user_agent", "provider", "factor_type"];
+const EVENT_FIELDS: [&str; 5] = ["at", "ip", "user_agent", "provider", "factor_type"];
 
 pub fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
@@ -100,6 +102,7 @@ fn variables(payload: &Payload, place: &Place<'_>, now: DateTime<Utc>) -> Map<St
             *text = one_line(text, MAX_LINE_CHARS);
         }
     }
+    event.entry("at").or_insert_with(|| place.created_at.format("%Y-%m-%d %H:%M UTC").to_string().into());
     for field in EVENT_FIELDS {
         event.entry(field).or_insert_with(|| "".into());
     }
@@ -209,8 +212,9 @@ mod tests {
     }
 
     fn rendered(template: &Template, value: serde_json::Value) -> Result<Rendered, String> {
-        let place = Place { external_url: "https://auth", locale: "en", recipient: "a@example.org" };
-        render(&environment(), template, &payload(value), &place, DateTime::from_timestamp(0, 0).unwrap())
+        let created_at = DateTime::from_timestamp(0, 0).unwrap();
+        let place = Place { external_url: "https://auth", locale: "en", recipient: "a@example.org", created_at };
+        render(&environment(), template, &payload(value), &place, created_at)
     }
 
     fn own(subject: &str, text: &str, html: &str) -> Template {

@@ -14,7 +14,7 @@ pub const KINDS: [(&str, &str); 15] = [
     ("confirmation", "signup"),
     ("invite", "invite"),
     ("magiclink", "magiclink"),
-    ("otp", "email"),
+    ("otp", "magiclink"),
     ("recovery", "recovery"),
     ("email_change", "email_change"),
     ("email_change_current", "email_change"),
