@@ -17,6 +17,7 @@ mod config;
 mod events;
 mod keys;
 mod hooks;
+mod email_rules;
 mod users;
 mod credential;
 mod tokens;
@@ -38,11 +39,14 @@ mod password;
 mod otp;
 mod exchange;
 mod recovery;
+mod anonymous;
 mod refresh;
 
 // self service and tests
 mod account;
 mod email_change;
+mod admin;
+mod invitation;
 mod cleanup;
 mod doctor;
 mod testing;

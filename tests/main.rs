@@ -3,6 +3,8 @@
 
 mod acceptance_guard;
 mod account;
+mod admin;
+mod anonymous;
 mod audit;
 mod audit_chain;
 mod audit_events;
@@ -21,6 +23,7 @@ mod doctor;
 mod doctor_cases;
 mod dump;
 mod email;
+mod email_rules;
 mod exposure;
 mod fault_crowd;
 mod fault_disk;

@@ -15,7 +15,7 @@ use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
-use crate::users;
+use crate::users::{self, Metadata};
 
 extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
 
@@ -39,7 +39,7 @@ fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
     let keys: Vec<String> = changes.keys().cloned().collect();
-    users::merge_metadata(user_id, changes)?;
+    users::merge_metadata(user_id, Metadata::User, changes)?;
     audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }

@@ -15,6 +15,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
 use crate::tokens::{self, Found, Purpose};
+use crate::users;
 
 /// What a proof of the address is for.
 #[derive(Clone, Copy, PartialEq)]
@@ -63,41 +64,24 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
 
 /// Gives the account another address, which somebody has proved.
 pub fn change(user_id: Uuid, new: &Email) -> Result<()> {
-    static CHANGE: Query = Query::write(
-        "with old as (
-            select u.id, u.email from auth.users as u where u.id = $1 and u.deleted_at is null for update
-        ), account as (
-            update auth.users as u
-            set email = $2, email_confirmed_at = clock_timestamp(), is_anonymous = false,
-                role = case when u.is_anonymous then 'authenticated' else u.role end,
-                raw_app_meta_data = case when u.is_anonymous
-                    then u.raw_app_meta_data || '{\"provider\": \"email\", \"providers\": [\"email\"]}'
-                    else u.raw_app_meta_data end
-            from old
-            where u.id = old.id
-        ), address as (
-            insert into auth.email_addresses (user_id, address, verified_at, is_primary)
-            select old.id, $2, clock_timestamp(), true from old where old.email is null
-        ), identity as (
-            insert into auth.identities (user_id, provider, provider_id, identity_data)
-            select old.id, 'email', old.id::text,
-                jsonb_build_object('sub', old.id, 'email', $2, 'email_verified', true, 'phone_verified', false)
-            from old
-            on conflict (user_id, provider) do update
-            set identity_data = auth.identities.identity_data || jsonb_build_object('email', $2, 'email_verified', true)
-        )
-        select old.email from old",
-        &[Type::UUIDOID, Type::TEXTOID],
-    );
-    let arguments = [to_pg(user_id).into(), new.address().into()];
-    let old =
-        PgTryBuilder::new(std::panic::AssertUnwindSafe(|| CHANGE.first(&arguments, |row| row.optional::<String>(1))))
-            .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
-            .execute()?
-            .ok_or(Error::OtpExpired)?;
+    let old = give(user_id, new, true)?.ok_or(Error::OtpExpired)?;
     tokens::remove_all(user_id)?;
-    let data: Value = json!({"old_email": old, "new_email": new.address()});
+    let data: Value = json!({"old_email": old.0, "new_email": new.address()});
     audit::record(&Entry::done("email_changed", user_id).with(data))
+}
+
+/// The address that an account had before, if any.
+pub struct Old(pub Option<String>);
+
+/// Gives an account its address, in place of the one that it had or as its first; none where there is no such account. A
+/// guest is none any more.
+pub fn give(user_id: Uuid, new: &Email, is_confirmed: bool) -> Result<Option<Old>> {
+    static GIVE: Query = Query::write(include_str!("give.sql"), &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID]);
+    users::check_address(new)?;
+    let arguments = [to_pg(user_id).into(), new.address().into(), is_confirmed.into()];
+    PgTryBuilder::new(std::panic::AssertUnwindSafe(|| GIVE.first(&arguments, |row| row.optional(1).map(Old))))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::EmailExists))
+        .execute()
 }
 
 /// One of the mails of a change was confirmed; whether the account has its new address now. Where the old address is proved

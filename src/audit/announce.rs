@@ -20,9 +20,10 @@ fn client_event(event_type: &str) -> Option<&'static str> {
 }
 
 pub fn announce(entry: &Entry<'_>) -> Result<()> {
-    outbox::announce(entry.event_type, || {
-        json!({"user_id": entry.user_id, "session_id": entry.session_id, "details": entry.data})
-    })?;
+    outbox::announce(
+        entry.event_type,
+        || json!({"user_id": entry.user_id, "session_id": entry.session_id, "details": entry.data}),
+    )?;
     match client_event(entry.event_type) {
         Some(event) => notify(event, entry.user_id),
         None => Ok(()),

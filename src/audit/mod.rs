@@ -76,10 +76,7 @@ pub fn record(entry: &Entry<'_>) -> Result<()> {
     insert(entry.row(), backend::clock(), 1)?;
     context::seal_after_commit();
     match entry.code {
-        None => outbox::announce(
-            entry.event_type,
-            || json!({"user_id": entry.user_id, "session_id": entry.session_id, "details": entry.data}),
-        ),
+        None => announce::announce(entry),
         Some(_) => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use crate::platform::backend;
 use crate::platform::error::{Answer, Result};
 use crate::platform::query::{Query, Type};
 
-extension_sql_file!("cleanup.sql", name = "cleanup", requires = ["email_change"]);
+extension_sql_file!("cleanup.sql", name = "cleanup", requires = ["invitation"]);
 
 const BITE: i64 = 1000;
 

@@ -69,6 +69,23 @@ pub fn set(user_id: Uuid, new: &str) -> Result<()> {
     SET.first(&[to_pg(user_id).into(), new.into()], |_| Ok(()))?.ok_or(Error::UserNotFound)
 }
 
+/// Whether the account has to set a new password before its next session.
+pub fn must_change(user_id: Uuid) -> Result<bool> {
+    static MUST: Query =
+        Query::write("select 1 from auth.password_state where user_id = $1 and must_change", &[Type::UUIDOID]);
+    Ok(MUST.first(&[to_pg(user_id).into()], |_| Ok(()))?.is_some())
+}
+
+/// Says whether the next sign-in has to set a new password.
+pub fn demand_change(user_id: Uuid, must_change: bool) -> Result<()> {
+    static DEMAND: Query = Query::write(
+        "insert into auth.password_state (user_id, must_change) values ($1, $2)
+        on conflict (user_id) do update set must_change = excluded.must_change",
+        &[Type::UUIDOID, Type::BOOLOID],
+    );
+    DEMAND.execute(&[to_pg(user_id).into(), must_change.into()]).map(drop)
+}
+
 /// Replaces a hash by one of the same password, if nobody has changed that meanwhile.
 pub fn rehash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
     static REHASH: Query = Query::write(

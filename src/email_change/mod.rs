@@ -44,6 +44,7 @@ fn try_update(
     let config = config::current()?;
     let wish = Wish::read(&options, &config)?;
     let new = users::parse_email(given(new_email, "new_email")?)?;
+    users::check_address(&new)?;
     let account = users::credentials(user_id)?.ok_or(Error::SessionNotFound)?;
     check_password(user_id, &account, current_password, &config)?;
     mail::ask(Purpose::EmailChange, &new, &config)?;
@@ -82,7 +83,15 @@ fn ask_for_confirmation(
 ) -> Result<()> {
     let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
     let data = json!({"new_email": new.address(), "needs_both": old.is_some()});
-    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: new, has_link: true, link_ttl: None, wish, data };
+    let mail = Mail {
+        purpose: Purpose::EmailChange,
+        kind: "email_change",
+        to: new,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data,
+    };
     if let Some(old) = old {
         let to_old = Mail {
             purpose: Purpose::EmailChangeCurrent,
@@ -126,7 +135,7 @@ fn try_reauthenticate(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Re
         kind: "reauthentication",
         to: email,
         has_link: false,
-link_ttl: None,
+        link_ttl: None,
         wish: &wish,
         data: json!({}),
     };

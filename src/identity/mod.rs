@@ -21,7 +21,7 @@ pub use carrier::{STAMPS, define_settings};
 pub use current::current;
 pub use verify::Identity;
 
-use crate::platform::backend::{statement_time, to_pg, unix_seconds};
+use crate::platform::backend::{is_sidecar, statement_time, to_pg, unix_seconds};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 
@@ -34,6 +34,21 @@ pub fn require_user() -> Result<std::rc::Rc<Identity>> {
         log::debug(|| format!("refused, a signed-in user is needed: {}", error.code()));
     }
     user
+}
+
+/// Refuses a sidecar that does not act with the service key: it may call what administrators may, and serves everybody.
+/// Of others the right to call is asked, and nothing else.
+pub fn require_service() -> Result<()> {
+    if !is_sidecar() {
+        return Ok(());
+    }
+    let result = match current()? {
+        None => Err(Error::NoAuthorization),
+        Some(identity) if identity.role == "service_role" => Ok(()),
+        Some(_) => Err(Error::NotAdmin),
+    };
+    log::debug(|| format!("the service key is needed: {}", log::word(&result)));
+    result
 }
 
 #[pg_extern(sql = false, stable, parallel_safe)]

@@ -48,6 +48,14 @@ impl Identity {
         }
     }
 
+    /// Whose sign-in is not finished. For the functions that finish one, and for nothing else.
+    pub fn unfinished_user_id(&self) -> Option<Uuid> {
+        match self.kind {
+            Kind::Restricted(id) => Some(id),
+            Kind::User(_) | Kind::Key(_) | Kind::Foreign(_) => None,
+        }
+    }
+
     pub fn text(&self, claim: &str) -> Option<&str> {
         self.claims.get(claim).and_then(Value::as_str)
     }

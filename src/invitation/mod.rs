@@ -151,12 +151,7 @@ fn try_generate(
     })))
 }
 
-fn account_of(
-    kind: &str,
-    email: &Email,
-    options: &Map<String, Value>,
-    config: &Config,
-) -> Result<(Purpose, Uuid)> {
+fn account_of(kind: &str, email: &Email, options: &Map<String, Value>, config: &Config) -> Result<(Purpose, Uuid)> {
     let existing = users::find_by_email(email)?;
     let data = || users::check_metadata(options.get("data").filter(|data| !data.is_null()).cloned());
     let new = |user_metadata| NewUser { email: Some(email), user_metadata, ..NewUser::default() };

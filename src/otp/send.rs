@@ -3,7 +3,7 @@
 use auth_core::email::Email;
 use pgrx::JsonB;
 use pgrx::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
@@ -97,7 +97,12 @@ fn try_send(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgumen
     note("otp_requested", &asked)?;
     match asked.user_id {
         Some(user_id) => mail::send(user_id, &mail, &config)?,
-        None if may_create && config.enable_signup && is_free(&asked)? => {
+        // Where no account may have the address nothing is said of it: that would tell that none has.
+        None if may_create
+            && config.enable_signup
+            && is_free(&asked)?
+            && users::check_address(&asked.email).is_ok() =>
+        {
             let mail = Mail { purpose: Purpose::SignUp, data: Value::Object(data), ..mail };
             mail::send_sign_up(None, &mail, &config)?;
         }
@@ -122,6 +127,7 @@ fn try_sign_up_with_email(email: Option<&str>, data: JsonArgument, options: Json
     }
     let wish = Wish::read(&options, &config)?;
     let data = users::check_metadata(options::json(data)?)?;
+    users::check_address(&users::parse_email(given(email, "email")?)?)?;
     let asked = asked(Purpose::SignUp, given(email, "email")?, &config)?;
     note("user_confirmation_requested", &asked)?;
     match asked.user_id {
@@ -132,7 +138,7 @@ fn try_sign_up_with_email(email: Option<&str>, data: JsonArgument, options: Json
                 kind: "confirmation",
                 to: &asked.email,
                 has_link: true,
-link_ttl: None,
+                link_ttl: None,
                 wish: &wish,
                 data: Value::Object(data),
             };
@@ -167,7 +173,15 @@ fn try_resend(kind: Option<&str>, email: Option<&str>, options: JsonArgument) ->
 fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     let asked = asked(Purpose::Confirmation, email, config)?;
     note("user_confirmation_requested", &asked)?;
-    let mail = |purpose, data| Mail { purpose, kind: "confirmation", to: &asked.email, has_link: true, link_ttl: None, wish, data };
+    let mail = |purpose, data| Mail {
+        purpose,
+        kind: "confirmation",
+        to: &asked.email,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data,
+    };
     if let Some(account) = &asked.account {
         return match account.is_email_confirmed {
             true => Ok(()),
@@ -191,7 +205,16 @@ fn resend_change(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     let new: Option<Email> =
         waiting.data.get("new_email").and_then(Value::as_str).and_then(|new| Email::parse(new).ok());
     let Some(new) = new else { return Ok(()) };
-    let data = Value::Object(Map::from_iter([("new_email".to_string(), json!(new.address()))]));
-    let mail = Mail { purpose: Purpose::EmailChange, kind: "email_change", to: &new, has_link: true, link_ttl: None, wish, data };
+    // Whether the old address has to agree was decided when the change began.
+    let data = waiting.data.clone();
+    let mail = Mail {
+        purpose: Purpose::EmailChange,
+        kind: "email_change",
+        to: &new,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data,
+    };
     mail::send(user_id, &mail, config)
 }

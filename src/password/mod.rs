@@ -19,6 +19,7 @@ use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::{credential, door, guard, keys, users};
 
+mod change;
 mod sign_up;
 
 extension_sql_file!("password.sql", name = "password", requires = ["mail"]);
@@ -59,9 +60,12 @@ fn try_sign_in(
     let address = parsed.as_ref().map(|email| email.address());
     let who = json!({"email": address, "subject": address.and(Some(subject))});
     let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
-    let answer = prove(parsed.as_ref(), password, &config, meant)
-        .inspect(|_| attempt.is_right())
-        .and_then(|user_id| door::let_in(user_id, way("login_success", who)));
+    let answer = prove(parsed.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
+        match credential::must_change(user_id)? {
+            true => door::let_in_to_change_password(user_id, way("login_success", who)),
+            false => door::let_in(user_id, way("login_success", who)),
+        }
+    });
     attempt.end(answer, *meant)
 }
 

@@ -18,4 +18,14 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'sign_in_wrapper';
 
 comment on function auth.sign_in(text, text, jsonb) is
-    'Signs in by address and password; answers like auth.sign_up. For anon. 28P01 invalid_credentials, the same for an unknown address, an account without a password and a wrong password, at the cost of exactly one hash; 28000 user_banned only after the right password.';
+    'Signs in by address and password; answers like auth.sign_up. For anon. 28P01 invalid_credentials, the same for an unknown address, an account without a password and a wrong password, at the cost of exactly one hash; 28000 user_banned only after the right password. Where the password has to be changed: {status: password_change_required, access_token …}, a token for auth.update_password alone.';
+
+create function auth.update_password(current_password text, new_password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'update_password_wrapper';
+
+comment on function auth.update_password(text, text, jsonb) is
+    'Changes the caller''s password, or sets the first one where current_password is null, ends their other sessions and returns the account. After status password_change_required it needs no current password and answers a session. option nonce: the code that auth.reauthenticate mails. For signed-in users. 28000 no_authorization, reauthentication_needed, reauthentication_not_valid; 28P01 current_password_invalid, counted like a failed sign-in; 22023 weak_password, same_password, password_too_long; 40001 conflict.';

@@ -73,6 +73,7 @@ fn try_sign_up(
         data: users::check_metadata(options::json(data)?)?,
         wish: Wish::read(&options, &config)?,
     };
+    users::check_address(&asked.email)?;
     // Before the hash: with a wrong keyring it fails at once.
     keys::root()?;
     match config.signup_mode {

@@ -213,6 +213,13 @@ pub fn caller_is_member_of(role: &std::ffi::CStr) -> bool {
     }
 }
 
+/// Whether the caller is the sidecar, which asks for others. A superuser is a member of everything, and is not it.
+pub fn is_sidecar() -> bool {
+    // SAFETY: both read the catalog caches; the id is that of an existing role.
+    let is_superuser = unsafe { pg_sys::superuser_arg(pg_sys::GetOuterUserId()) };
+    !is_superuser && caller_is_member_of(c"auth_sidecar")
+}
+
 /// Whether `request.jwt.claims` of this connection is believed.
 pub fn is_trusted_proxy() -> bool {
     let Some(list) = settings::TRUSTED_PROXIES.get() else { return false };

@@ -373,7 +373,7 @@ impl Error {
             Error::Conflict => (
                 S::ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "conflict",
-                "the session was changed at the same time".into(),
+                "it was changed at the same time".into(),
                 Some("try again in a new transaction".into()),
             ),
             Error::ReadOnlyReplica => (

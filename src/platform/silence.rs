@@ -35,6 +35,10 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"authenticate_session",
     b"verify_token",
     b"import_signing_key",
+    b"update_password",
+    b"convert_anonymous",
+    b"admin_create_user",
+    b"admin_update_user",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

@@ -19,7 +19,7 @@ use crate::platform::{log, silence};
 use crate::sessions::{self, Revoked, Session};
 use crate::{door, guard};
 
-extension_sql_file!("refresh.sql", name = "refresh", requires = ["recovery"]);
+extension_sql_file!("refresh.sql", name = "refresh", requires = ["anonymous"]);
 
 const METHOD: &str = "token_refresh";
 

@@ -103,3 +103,19 @@ to service_role, auth_sidecar;
 grant execute on function
     auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
 to auth_sidecar;
+
+grant execute on function
+    auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
+    auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
+to service_role, auth_sidecar;
+
+grant execute on function auth.sign_in_anonymously(jsonb, jsonb) to anon, authenticated, service_role, auth_sidecar;
+-- A guest's token, and one for a change of password alone, may act as anon; each asks for its user itself.
+grant execute on function
+    auth.convert_anonymous(text, text, jsonb), auth.update_password(text, text, jsonb)
+to anon, authenticated, auth_sidecar;
+grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb) to anon;
+
+grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
+grant select on auth.email_rules to auth_admin;

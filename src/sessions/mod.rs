@@ -64,8 +64,11 @@ pub fn find(id: Uuid) -> Result<Option<Session>> {
     Ok(Some(session))
 }
 
+/// Why a session may only finish signing in, as it stands in the table.
+pub const PASSWORD_CHANGE: &str = "password_change";
+
 /// Opens a session; the least recently used ones beyond the limit end.
-pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
+pub fn open(user_id: Uuid, method: &str, restricted: Option<&'static str>, config: &Config) -> Result<Uuid> {
     static OPEN: Query = Query::write(
         "with evicted as (
             delete from auth.sessions as s
@@ -77,9 +80,18 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
                 offset greatest($5 - 1, 0)
             )
         )
-        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent)
-        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7)",
-        &[Type::UUIDOID, Type::UUIDOID, Type::JSONBOID, Type::FLOAT8OID, Type::INT8OID, Type::TEXTOID, Type::TEXTOID],
+        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8)",
+        &[
+            Type::UUIDOID,
+            Type::UUIDOID,
+            Type::JSONBOID,
+            Type::FLOAT8OID,
+            Type::INT8OID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+            Type::TEXTOID,
+        ],
     );
     let id = backend::uuid_v7()?;
     let methods = json!([{"method": method, "timestamp": backend::clock_seconds()}]);
@@ -91,8 +103,26 @@ pub fn open(user_id: Uuid, method: &str, config: &Config) -> Result<Uuid> {
         config.max_active_sessions.into(),
         audit::client_address().map(|address| address.to_string()).into(),
         audit::user_agent().into(),
+        restricted.into(),
     ])?;
     Ok(id)
+}
+
+/// Whether the session may only do this to finish signing in.
+pub fn is_restricted_to(id: Uuid, why: &'static str) -> Result<bool> {
+    static RESTRICTED: Query =
+        Query::write("select 1 from auth.sessions where id = $1 and restricted = $2", &[Type::UUIDOID, Type::TEXTOID]);
+    Ok(RESTRICTED.first(&[to_pg(id).into(), why.into()], |_| Ok(()))?.is_some())
+}
+
+/// What was missing is done: the session may do all.
+pub fn lift_restriction(id: Uuid) -> Result<()> {
+    static LIFT: Query = Query::write(
+        "update auth.sessions set restricted = null, refreshed_at = clock_timestamp(), updated_at = clock_timestamp()
+        where id = $1",
+        &[Type::UUIDOID],
+    );
+    LIFT.execute(&[to_pg(id).into()]).map(drop)
 }
 
 /// What an access token says of its session, beside the user.

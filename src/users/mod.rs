@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use auth_core::email::Email;
 
+use crate::email_rules;
 use crate::hooks::{self, Event};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
-extension_sql_file!("users.sql", name = "users", requires = ["hooks"]);
+extension_sql_file!("users.sql", name = "users", requires = ["email_rules"]);
 
 /// The one tenant and audience of an app's users; others come with organisations.
 const INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
@@ -143,6 +144,30 @@ pub fn credentials(id: Uuid) -> Result<Option<Credentials>> {
     })
 }
 
+/// Whether it is a guest.
+pub fn is_guest(id: Uuid) -> Result<bool> {
+    static GUEST: Query = Query::write(
+        "select 1 from auth.users as u where u.id = $1 and u.is_anonymous and u.deleted_at is null",
+        &[Type::UUIDOID],
+    );
+    Ok(GUEST.first(&[to_pg(id).into()], |_| Ok(()))?.is_some())
+}
+
+/// Whether it still is one, and stays one until this transaction ends: its row is locked.
+pub fn hold_guest(id: Uuid) -> Result<bool> {
+    static HOLD: Query = Query::write(
+        "select 1 from auth.users as u where u.id = $1 and u.is_anonymous and u.deleted_at is null for update",
+        &[Type::UUIDOID],
+    );
+    Ok(HOLD.first(&[to_pg(id).into()], |_| Ok(()))?.is_some())
+}
+
+/// What the account's address is found by; none without an address.
+pub fn address_key(id: Uuid) -> Result<Option<String>> {
+    static KEY: Query = Query::write("select email_key from auth.users where id = $1", &[Type::UUIDOID]);
+    Ok(KEY.first(&[to_pg(id).into()], |row| row.optional(1))?.flatten())
+}
+
 /// The object `user` of an answer.
 pub fn object(id: Uuid) -> Result<Option<Value>> {
     static OBJECT: Query = Query::read(
@@ -172,6 +197,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
             Type::BOOLOID,
         ],
     );
+    new.email.map_or(Ok(()), check_address)?;
     let id = new.id.map_or_else(backend::uuid_v4, Ok)?;
     let email = new.email.map(Email::address);
     let phone = new.phone.as_deref();
@@ -298,13 +324,30 @@ pub fn note_sign_in(id: Uuid, provider: &str) -> Result<()> {
     NOTE.execute(&[to_pg(id).into(), provider.into()]).map(drop)
 }
 
-/// Merges into user_metadata: a key set, a null removed (RFC 7396 at the top level).
-pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
-    static READ: Query =
+/// The two kinds of facts about a user that an app keeps with us.
+#[derive(Clone, Copy)]
+pub enum Metadata {
+    /// What the user sets.
+    User,
+    /// What only the back end sets.
+    App,
+}
+
+/// Merges into metadata: a key set, a null removed (RFC 7396 at the top level).
+pub fn merge_metadata(id: Uuid, kind: Metadata, changes: Map<String, Value>) -> Result<()> {
+    static READ_USER: Query =
         Query::write("select raw_user_meta_data from auth.users where id = $1 for update", &[Type::UUIDOID]);
-    static WRITE: Query =
+    static WRITE_USER: Query =
         Query::write("update auth.users set raw_user_meta_data = $2 where id = $1", &[Type::UUIDOID, Type::JSONBOID]);
-    let stored = READ.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.ok_or(Error::SessionNotFound)?;
+    static READ_APP: Query =
+        Query::write("select raw_app_meta_data from auth.users where id = $1 for update", &[Type::UUIDOID]);
+    static WRITE_APP: Query =
+        Query::write("update auth.users set raw_app_meta_data = $2 where id = $1", &[Type::UUIDOID, Type::JSONBOID]);
+    let (read, write) = match kind {
+        Metadata::User => (&READ_USER, &WRITE_USER),
+        Metadata::App => (&READ_APP, &WRITE_APP),
+    };
+    let stored = read.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.ok_or(Error::SessionNotFound)?;
     let mut metadata = match stored {
         JsonB(Value::Object(metadata)) => metadata,
         JsonB(_) => Map::new(),
@@ -316,11 +359,10 @@ pub fn merge_metadata(id: Uuid, changes: Map<String, Value>) -> Result<()> {
         };
     }
     let metadata = check_metadata(Some(Value::Object(metadata)))?;
-    WRITE.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()])?;
-    Ok(())
+    write.execute(&[to_pg(id).into(), JsonB(Value::Object(metadata)).into()]).map(drop)
 }
 
-/// User metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
+/// Metadata as a client may give it: an object, at most 16 kB and 8 levels deep.
 pub fn check_metadata(data: Option<Value>) -> Result<Map<String, Value>> {
     fn depth(value: &Value) -> usize {
         match value {
@@ -338,10 +380,7 @@ pub fn check_metadata(data: Option<Value>) -> Result<Map<String, Value>> {
         return Err(Error::invalid("data is nested too deeply", format!("at most {METADATA_MAX_DEPTH} levels")));
     }
     if data.to_string().len() > METADATA_MAX_BYTES {
-        return Err(Error::invalid(
-            "data is too large",
-            "user metadata is at most 16 kB; keep more in a table of yours",
-        ));
+        return Err(Error::invalid("data is too large", "metadata is at most 16 kB; keep more in a table of yours"));
     }
     match data {
         Value::Object(data) => Ok(data),
@@ -357,4 +396,20 @@ fn email_key(email: &str) -> Answer<String> {
 /// The one place where an address becomes one.
 pub fn parse_email(text: &str) -> Result<Email> {
     Email::parse(text).map_err(|reason| Error::EmailAddressInvalid(format!("the address {reason}")))
+}
+
+/// A phone number in E.164 as it is stored: digits without the plus.
+pub fn parse_phone(text: &str) -> Result<String> {
+    let digits: String = text.trim().trim_start_matches('+').chars().filter(|character| *character != ' ').collect();
+    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number || digits.starts_with('0') {
+        return Err(Error::invalid("phone is not a phone number", "E.164, such as +4915112345678"));
+    }
+    Ok(digits)
+}
+
+/// Refuses an address that no account may take here. Asked again when it is taken, so that no way in forgets it; a flow asks
+/// before it spends a hash or a mail.
+pub fn check_address(email: &Email) -> Result<()> {
+    email_rules::check(email)
 }

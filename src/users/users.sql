@@ -38,6 +38,7 @@ create table auth.users (
 create unique index users_email_key on auth.users (instance_id, aud, email_key) where deleted_at is null;
 create unique index users_username_key on auth.users (instance_id, aud, username) where deleted_at is null;
 create unique index users_phone_key on auth.users (instance_id, aud, phone) where deleted_at is null;
+create index users_created_at on auth.users (created_at, id);
 select pg_catalog.pg_extension_config_dump('auth.users', '');
 
 comment on table auth.users is 'One row per account. Apps reference users(id); they read through auth.get_user, auth.my_account and auth.admin_users.';

@@ -1,0 +1,124 @@
+//! A signed-in user's own password, and the one that has to be set before a sign-in is finished.
+
+use auth_core::password;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::METHOD;
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::platform::backend;
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::sessions::{self, Which};
+use crate::users::{self, Credentials};
+use crate::{credential, door, identity, mail, presence, tokens};
+
+/// A session older than this does not prove any more that its user is there.
+const FRESH_MICROSECONDS: i64 = 86_400_000_000;
+
+#[pg_extern(sql = false)]
+fn update_password(current_password: Option<&str>, new_password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_update(current_password, new_password, options, &mut user_id);
+    log::outcome("update_password", user_id, &result);
+    Ok(result?)
+}
+
+/// Who asks: a user, or one whose sign-in waits for a new password.
+struct Asking {
+    user_id: Uuid,
+    session_id: Uuid,
+    is_unfinished: bool,
+}
+
+fn asking() -> Result<Asking> {
+    let identity = identity::current()?.ok_or(Error::NoAuthorization)?;
+    let session_id = identity.session_id.ok_or(Error::NoAuthorization)?;
+    match (identity.user_id(), identity.unfinished_user_id()) {
+        (Some(user_id), _) => Ok(Asking { user_id, session_id, is_unfinished: false }),
+        (None, Some(user_id)) if sessions::is_restricted_to(session_id, sessions::PASSWORD_CHANGE)? => {
+            Ok(Asking { user_id, session_id, is_unfinished: true })
+        }
+        _ => Err(Error::NoAuthorization),
+    }
+}
+
+fn try_update(
+    current_password: Option<&str>,
+    new_password: Option<&str>,
+    options: JsonArgument,
+    signed_in: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &["nonce"])?;
+    let asking = asking()?;
+    *signed_in = Some(asking.user_id);
+    let config = config::current()?;
+    let new = credential::acceptable(given(new_password, "new_password")?, &config)?;
+    let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
+    prove(&asking, &account, current_password, mail::text(&options, "nonce")?, &config)?;
+    // The current one is proved: equal text is the same password.
+    let is_same = match current_password {
+        Some(current) => *password::normalise(current) == *new,
+        None if account.encrypted_password.is_none() => false,
+        None => credential::verify(&new, account.encrypted_password.as_deref(), config.hash_cost)?,
+    };
+    if is_same {
+        return Err(Error::SamePassword);
+    }
+    let hash = credential::hash(&new, config.hash_cost)?;
+    if !credential::replace(asking.user_id, account.encrypted_password.as_deref(), &hash)? {
+        return Err(Error::Conflict);
+    }
+    let ended = sessions::end(asking.user_id, Which::AllBut(asking.session_id))?;
+    tokens::remove_all(asking.user_id)?;
+    let done = Entry::done("user_updated_password", asking.user_id).in_session(asking.session_id);
+    audit::record(&done.with(json!({"sessions": ended})))?;
+    mail::notify("password_changed", asking.user_id, None, json!({}), &config)?;
+    answer(&asking, &config)
+}
+
+/// That the person is there, as far as the settings ask for it.
+fn prove(
+    asking: &Asking,
+    account: &Credentials,
+    current_password: Option<&str>,
+    nonce: Option<&str>,
+    config: &Config,
+) -> Result<()> {
+    if config.reauthentication_required && !is_fresh(asking.session_id)? {
+        let nonce = nonce.ok_or(Error::ReauthenticationNeeded)?;
+        presence::prove_code(asking.user_id, account, nonce, config)?;
+    }
+    match current_password {
+        Some(current) => presence::prove_password(asking.user_id, account, current, config),
+        // Whoever has to change it has given it a moment ago.
+        None if asking.is_unfinished || account.encrypted_password.is_none() => Ok(()),
+        None if config.current_password_required => {
+            Err(Error::invalid("current_password is null", "give the current password"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_fresh(session_id: Uuid) -> Result<bool> {
+    let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
+    Ok(backend::clock().saturating_sub(session.created_at) <= FRESH_MICROSECONDS)
+}
+
+fn answer(asking: &Asking, config: &Config) -> Result<JsonB> {
+    if !asking.is_unfinished {
+        return users::object(asking.user_id)?.map(JsonB).ok_or(Error::SessionNotFound);
+    }
+    sessions::lift_restriction(asking.session_id)?;
+    users::note_sign_in(asking.user_id, super::PROVIDER)?;
+    let done = Entry::done("login_success", asking.user_id).in_session(asking.session_id);
+    audit::record(&done.with(json!({"method": METHOD})))?;
+    let (facts, user) = sessions::facts(asking.session_id)?.ok_or(Error::SessionNotFound)?;
+    door::answer(asking.session_id, &facts, user, METHOD, config)
+}
