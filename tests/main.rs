@@ -15,6 +15,7 @@ mod config;
 mod counting;
 mod courier;
 mod courier_faults;
+mod courier_flows;
 mod courier_stage;
 mod courier_tls;
 mod courier_webhooks;
