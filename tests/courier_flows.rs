@@ -7,6 +7,7 @@ use auth_harness::{
 };
 use serde_json::{Value, json};
 
+use crate::courier_receiver::Receiver;
 use crate::courier_stage::{EXTERNAL_URL, settings, start_courier};
 
 const PASSWORD: &str = "correct horse battery";
@@ -145,6 +146,13 @@ fn every_flow_mails_something_that_works() {
     let changed = app.call(&format!("select auth.reset_password('{}', 'another horse battery')", token(&mail)));
     assert_eq!(changed["status"], "password_changed");
     assert_eq!(app.mail_to("ada@example.net", 3).headers("subject"), ["Your password was changed"]);
+
+    let mut service = app.database.service();
+    service.batch_execute("set role service_role").unwrap();
+    json(&mut service, "select auth.invite_user('eve@example.org')", &[]);
+    let mail = app.mail_to("eve@example.org", 1);
+    assert_eq!(mail.headers("subject"), ["You have been invited"]);
+    assert_eq!(app.call(&format!("select auth.verify_link('{}')", token(&mail)))["status"], "session");
     assert_eq!(app.status()["dead"], 0);
 }
 
@@ -207,7 +215,8 @@ fn a_new_sign_in_is_told() {
     let mail = app.mail_to("ada@example.org", 1);
     assert_eq!(mail.headers("subject"), ["New sign-in to your account"]);
     assert!(text(&mail).contains("Network address: 198.51.100.7") && text(&mail).contains("Device: Firefox"));
-    assert!(text(&mail).contains(" UTC") && !mail.says("<b>\r"), "{}", mail.data);
+    assert!(text(&mail).contains(" UTC"), "{}", mail.data);
+    assert!(mail.says("X: &lt;b&gt;</p>") && mail.headers("x").is_empty(), "{}", mail.data);
 }
 
 /// A restored copy mails nobody until an administrator says that it takes the place of the original.
@@ -246,4 +255,23 @@ fn a_second_mail_carries_the_same_token() {
     assert_eq!(app.database.superuser().query_one(left, &[]).unwrap().get::<_, i64>(0), 0, "nothing is kept");
     assert_eq!(app.call(&format!("select auth.verify_link('{}')", token(&first)))["status"], "session");
     assert!(app.client.query("select auth.verify_link($1)", &[&token(&second)]).is_err());
+}
+
+/// F264, B077: an event is posted to who asked for it, signed with the secret that was shown once.
+#[test]
+fn an_event_of_a_flow_is_posted() {
+    let receiver = Receiver::start(&[]);
+    let mut app = App::new(json!({}));
+    app.settings.push(("AUTH_OUTBOUND__ALLOW_PRIVATE".into(), "true".into()));
+    let _courier = app.courier();
+    let add = format!("select auth.add_webhook('{}', '{{signup}}')", receiver.url());
+    let webhook = json(&mut app.admin, &add, &[]);
+    let ada = sign_up(&mut app.client, "ada@example.org", PASSWORD);
+    app.wait_for_sent(1);
+    let calls = receiver.calls();
+    assert_eq!(calls.len(), 1);
+    calls[0].verify(webhook["secret"].as_str().unwrap());
+    let body: Value = serde_json::from_str(&calls[0].body).unwrap();
+    assert_eq!((&body["type"], &body["data"]["user_id"]), (&json!("signup"), &json!(ada.user_id.to_string())));
+    assert!(!calls[0].body.contains(PASSWORD));
 }

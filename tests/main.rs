@@ -16,6 +16,7 @@ mod counting;
 mod courier;
 mod courier_faults;
 mod courier_flows;
+mod courier_receiver;
 mod courier_stage;
 mod courier_tls;
 mod courier_webhooks;
