@@ -99,7 +99,7 @@ pub enum SameSite {
     None,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Captcha {
     /// Nobody is asked for a captcha as long as this is not set.
@@ -218,12 +218,6 @@ impl Default for Cookie {
             max_age_seconds: 30 * 86_400,
             shared_domains: Vec::new(),
         }
-    }
-}
-
-impl Default for Captcha {
-    fn default() -> Self {
-        Captcha { provider: None, secret: String::new(), verify_url: None, bypass_on_loopback: false }
     }
 }
 
