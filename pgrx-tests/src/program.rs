@@ -97,6 +97,11 @@ impl Program {
         ended.expect("it has ended")
     }
 
+    /// How it ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child can be waited for")
+    }
+
     pub fn running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
     }

@@ -10,7 +10,7 @@ use crate::database::Database;
 use crate::http::Ask;
 use crate::program::{Program, sidecar_command};
 
-/// A running sidecar that serves; it ends with the value.
+/// A running sidecar; it ends with the value.
 pub struct Sidecar {
     program: Program,
     port: u16,
@@ -28,9 +28,9 @@ impl Sidecar {
     pub fn start_at(url: &str, settings: &[(&str, &str)]) -> Sidecar {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
-        let mut all = vec![("AUTH_DATABASE__URL", url), ("AUTH_HTTP__LISTEN", &listen)];
-        all.extend_from_slice(settings);
-        let mut program = Program::start(sidecar_command(&["serve"], &all));
+        let mut command = sidecar_command(&["serve"], &[("AUTH_DATABASE__URL", url), ("AUTH_HTTP__LISTEN", &listen)]);
+        command.envs(settings.iter().copied());
+        let mut program = Program::start(command);
         wait_until("the sidecar to answer", Duration::from_secs(30), || {
             assert!(program.running(), "the sidecar ended at its start: {}", program.log());
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
@@ -78,6 +78,6 @@ impl Sidecar {
 
     /// Waits for its end and says how it ended.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.program.stop().code()
+        self.program.wait().code()
     }
 }
