@@ -102,18 +102,38 @@ fn a_taken_address_looks_free() {
     assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
 }
 
-/// F049, XA1: confirm: a second sign-up for an address that nobody has confirmed makes the first link void.
+/// F049, XA1, XA2: confirm: a second sign-up for an address that nobody has confirmed makes the first link void; where two of
+/// them disagree about the password the confirmation is worth neither, whoever comes last and however often it is resent.
 #[test]
 fn signing_up_again() {
     let database = confirming("confirm");
     let (mut app, mut superuser) = (database.app(), database.superuser());
-    let first = mailed(&database, "sign_up('ada@example.org', $1)", &[&OTHER]);
-    let second = mailed(&database, "sign_up('Ada@Example.org', $1)", &[&RIGHT]);
-    assert_eq!(count(&mut superuser, "users"), 1);
-    assert_eq!(second.kind, "confirmation");
-    assert_eq!(said(&mut app, "verify_link($1)", &[&first.token()]), "otp_expired");
-    assert_eq!(said(&mut app, "verify_link($1)", &[&second.token()]), "session");
-    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
+    let cases: [(&[&str], bool); 5] = [
+        (&[RIGHT], true),
+        (&[RIGHT, RIGHT], true),
+        (&[OTHER, RIGHT], false),
+        (&[RIGHT, OTHER, RIGHT], false),
+        (&[RIGHT, OTHER, RIGHT, RIGHT], false),
+    ];
+    for (number, (passwords, is_kept)) in cases.into_iter().enumerate() {
+        for is_resent in [false, true] {
+            let email = format!("ada{number}-{is_resent}@example.org");
+            let up = passwords.iter().map(|password| mailed(&database, "sign_up($1, $2)", &[&email, password]));
+            let mut mails: Vec<_> = up.collect();
+            if is_resent {
+                mails.push(mailed(&database, "resend('signup', $1)", &[&email]));
+            }
+            let last = mails.pop().unwrap();
+            for before in &mails {
+                assert_eq!(said(&mut app, "verify_link($1)", &[&before.token()]), "otp_expired", "{passwords:?}");
+            }
+            assert_eq!(said(&mut app, "verify_link($1)", &[&last.token()]), "session", "{passwords:?}");
+            assert_eq!(said(&mut app, "sign_in($1, $2)", &[&email, &OTHER]), "invalid_credentials", "{passwords:?}");
+            let right = said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]);
+            assert_eq!(right == "session", is_kept, "{passwords:?}, resent: {is_resent}: {right}");
+        }
+    }
+    assert_eq!(count(&mut superuser, "users"), 10);
 }
 
 /// F007, F008, F010, F011: otp_first: no account before the code, then one with the password and the metadata of the sign-up;

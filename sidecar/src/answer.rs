@@ -1,0 +1,114 @@
+//! The answer that has a session in it, whatever way it came about.
+
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue, header};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::cookies;
+use crate::error::{Error, Result, json_bytes};
+
+/// How somebody came in, for the counter of sign-ins.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    SignUp,
+    Anonymous,
+    Password,
+    Code,
+    Link,
+    Exchange,
+    /// No sign-in: the same session goes on.
+    Refresh,
+}
+
+impl Way {
+    fn word(self) -> &'static str {
+        match self {
+            Way::SignUp => "sign_up",
+            Way::Anonymous => "anonymous",
+            Way::Password => "password",
+            Way::Code => "code",
+            Way::Link => "link",
+            Way::Exchange => "exchange",
+            Way::Refresh => "refresh",
+        }
+    }
+}
+
+/// A session as clients take it: without SQL's `status`, and in cookie mode without the refresh token.
+pub fn session(config: &Config, request: &HeaderMap, answer: Value, way: Way) -> Response {
+    let by_cookie = cookies::is_asked(request, &config.cookie);
+    session_kept(config, request, answer, way, by_cookie)
+}
+
+pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way: Way, by_cookie: bool) -> Response {
+    count(way);
+    let mut cookie = None;
+    let (user_id, session_id) = ids(&answer);
+    if let Some(members) = answer.as_object_mut() {
+        for name in ["status", "redirect_to", "type"] {
+            members.remove(name);
+        }
+        if by_cookie && let Some(Value::String(token)) = members.remove("refresh_token") {
+            cookie = cookies::set(&token, request, &config.cookie);
+        }
+    }
+    let mut response = json(&answer);
+    let headers = response.headers_mut();
+    for (name, id) in [("sb-auth-user-id", user_id), ("sb-auth-session-id", session_id)] {
+        if let Some(id) = id.and_then(|id| HeaderValue::from_str(&id.to_string()).ok()) {
+            headers.insert(name, id);
+        }
+    }
+    if let Some(cookie) = cookie {
+        headers.append(header::SET_COOKIE, cookie);
+    }
+    response
+}
+
+pub fn count(way: Way) {
+    match way {
+        Way::Refresh => metrics::counter!("auth_refreshes_total").increment(1),
+        _ => metrics::counter!("auth_sign_ins_total", "method" => way.word()).increment(1),
+    }
+}
+
+pub fn json(body: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], json_bytes(body)).into_response()
+}
+
+/// The caller's own account. A project's key is good, but nobody's: SQL then gives null.
+///
+/// # Errors
+/// `no_authorization`, where it is nobody's.
+pub fn user(user: Value) -> Result<Response> {
+    if user.is_null() { Err(Error::no_authorization()) } else { Ok(json(&user)) }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    sub: Option<Uuid>,
+    session_id: Option<Uuid>,
+    #[serde(default)]
+    is_anonymous: bool,
+}
+
+/// Unverified: for what only mirrors a token that SQL has made or will judge.
+fn unverified_claims(token: &str) -> Option<Claims> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+fn ids(answer: &Value) -> (Option<Uuid>, Option<Uuid>) {
+    let claims = answer["access_token"].as_str().and_then(unverified_claims);
+    claims.map_or((None, None), |claims| (claims.sub, claims.session_id))
+}
+
+/// Which function is meant where a user without an address gives one; that function looks for itself.
+pub fn says_anonymous(token: &str) -> bool {
+    unverified_claims(token).is_some_and(|claims| claims.is_anonymous)
+}

@@ -1,0 +1,84 @@
+//! `auth-sidecar`: HTTP in front of the extension. It has no state and decides nothing: every handler parses, calls
+//! one SQL function in one round trip and answers.
+
+mod answer;
+mod captcha;
+mod client_ip;
+mod config;
+mod cookies;
+mod cors;
+mod counters;
+mod db;
+mod error;
+mod log;
+
+mod origin;
+mod outbound;
+mod page;
+mod request;
+mod respond;
+mod routes;
+mod server;
+mod shapes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+#[derive(Parser)]
+#[command(name = "auth-sidecar", version, about = "HTTP for the auth extension of PostgreSQL")]
+struct Arguments {
+    /// Settings as TOML; the environment (AUTH_…) stands over it.
+    #[arg(long, short, global = true, env = "AUTH_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve HTTP until SIGTERM or SIGINT.
+    Serve,
+    /// Read the settings, print those in force or what is wrong with them, and exit.
+    CheckConfig,
+    /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
+    Openapi,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("auth-sidecar: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let read = || Config::read(arguments.config.as_deref());
+    match arguments.command {
+        Command::Serve => {
+            let config = read()?;
+            log::start(&config.log);
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(config.http.threads)
+                .enable_all()
+                .build()
+                .map_err(|error| format!("cannot start the runtime: {error}"))?;
+            runtime.block_on(server::serve(config))
+        }
+        Command::CheckConfig => {
+            read()?.lines().iter().for_each(|line| println!("{line}"));
+            Ok(())
+        }
+        Command::Openapi => {
+            println!("{}", routes::description());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! One file for each family of endpoints. A handler parses, calls SQL once and answers; no file here uses another.
+
+mod admin_users;
+mod audit;
+mod compat_nself;
+mod compat_urbackend;
+mod exposition;
+mod forward_auth;
+mod generate_link;
+mod health;
+mod invite;
+mod logout;
+mod otp;
+mod reauthenticate;
+mod recover;
+mod resend;
+mod settings;
+mod signup;
+mod token;
+mod user;
+mod verify;
+mod well_known;
+
+use axum::Router;
+use axum::routing::get;
+use http::header;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::config::Config;
+use crate::server::State;
+use crate::shapes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "auth",
+        description = "Sign-up, sign-in and sessions, as Supabase's clients speak them.",
+        license(name = "Apache-2.0")
+    ),
+    components(schemas(shapes::Refusal))
+)]
+struct Description;
+
+/// What clients call, at `/` and at `/auth/v1`.
+pub fn api() -> Router<State> {
+    let (router, _) = described().split_for_parts();
+    router.route("/openapi.json", get(async || ([(header::CONTENT_TYPE, "application/json")], description())))
+}
+
+/// What has its place at the root only.
+pub fn beside(config: &Config) -> Router<State> {
+    let mut router = Router::new();
+    if config.metrics.enabled {
+        router = router.merge(exposition::routes());
+    }
+    if config.compat.urbackend {
+        router = router.merge(compat_urbackend::routes());
+    }
+    if config.compat.nself {
+        router = router.merge(compat_nself::routes());
+    }
+    router
+}
+
+/// The OpenAPI document, made from the handlers that are served.
+pub fn description() -> String {
+    let (_, mut description) = described().split_for_parts();
+    let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
+    description.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    description.to_pretty_json().unwrap_or_default()
+}
+
+fn described() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .merge(signup::routes())
+        .merge(token::routes())
+        .merge(user::routes())
+        .merge(logout::routes())
+        .merge(otp::routes())
+        .merge(verify::routes())
+        .merge(recover::routes())
+        .merge(resend::routes())
+        .merge(reauthenticate::routes())
+        .merge(settings::routes())
+        .merge(health::routes())
+        .merge(well_known::routes())
+        .merge(forward_auth::routes())
+        .merge(invite::routes())
+        .merge(admin_users::routes())
+        .merge(generate_link::routes())
+        .merge(audit::routes())
+}

@@ -1,0 +1,98 @@
+//! GET and PUT /user: what signed-in users see and change of themselves. Whatever one PUT asks for happens in one
+//! transaction: all of it or nothing.
+
+use axum::extract::State as Shared;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::answer;
+use crate::db::{Argument, Caller};
+use crate::error::Result;
+use crate::request::{Challenge, Json, Locale, Options, Query, SignedIn, given, no_phone};
+use crate::server::State;
+use crate::shapes;
+
+type Calls = Vec<(&'static str, Vec<Argument>)>;
+
+pub fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(get_user, update_user))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Changes {
+    email: Option<String>,
+    phone: Option<String>,
+    password: Option<String>,
+    current_password: Option<String>,
+    /// Mailed by GET /reauthenticate
+    nonce: Option<String>,
+    /// user_metadata, merged into what is there
+    data: Option<Value>,
+    code_challenge: Option<String>,
+    code_challenge_method: Option<String>,
+}
+
+/// The signed-in user.
+#[utoipa::path(get, path = "/user", tag = "user", security(("bearer" = [])),
+    responses((status = 200, body = shapes::User), (status = 401, body = shapes::Refusal)))]
+async fn get_user(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
+    answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
+}
+
+/// Change the signed-in user. A new address is confirmed by mail first; a new password ends the other sessions.
+#[utoipa::path(put, path = "/user", tag = "user", security(("bearer" = [])), request_body = Changes,
+    params(("redirect_to" = Option<String>, Query, description = "where the mailed link leads")),
+    responses((status = 200, body = shapes::User), (status = 422, body = shapes::Refusal)))]
+async fn update_user(
+    Shared(state): Shared<State>,
+    SignedIn(caller): SignedIn,
+    Locale(locale): Locale,
+    query: Query,
+    Json(changes): Json<Changes>,
+) -> Result<Response> {
+    if given(changes.phone.clone()).is_some() {
+        return Err(no_phone());
+    }
+    let options = Options::default().with("redirect_to", query.redirect_to()).with("locale", locale);
+    let mut calls = calls(&caller, changes, options);
+    calls.push(("select auth.get_user()", Vec::new()));
+    answer::user(state.db.call_all(&caller, &calls).await?)
+}
+
+fn calls(caller: &Caller, changes: Changes, options: Options) -> Calls {
+    let mut calls = Calls::new();
+    if let Some(data) = changes.data.filter(|data| !data.is_null()) {
+        calls.push(("select auth.update_user($1)", vec![Argument::Json(data)]));
+    }
+    let challenge =
+        Challenge { code_challenge: changes.code_challenge, code_challenge_method: changes.code_challenge_method };
+    let options = options.challenge(challenge).value();
+    let is_anonymous = caller.bearer.as_deref().is_some_and(answer::says_anonymous);
+    match (given(changes.email), changes.password) {
+        (Some(email), Some(password)) if is_anonymous => calls.push((
+            "select auth.convert_anonymous($1, $2, $3)",
+            vec![Argument::text(email), Argument::text(password), Argument::Json(options)],
+        )),
+        (email, password) => {
+            let current = changes.current_password;
+            if let Some(password) = password {
+                let options = json!(Options::default().with("nonce", given(changes.nonce)).value());
+                calls.push((
+                    "select auth.update_password($1, $2, $3)",
+                    vec![Argument::Text(current.clone()), Argument::text(password), Argument::Json(options)],
+                ));
+            }
+            if let Some(email) = email {
+                calls.push((
+                    "select auth.update_email($1, $2, $3)",
+                    vec![Argument::text(email), Argument::Text(current), Argument::Json(options)],
+                ));
+            }
+        }
+    }
+    calls
+}

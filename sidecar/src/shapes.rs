@@ -1,0 +1,50 @@
+//! Answers as the OpenAPI description shows them. SQL makes the real ones, so nothing here is ever filled in.
+#![expect(dead_code, reason = "read by the derive macro only")]
+
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+#[derive(ToSchema)]
+pub struct Session {
+    access_token: String,
+    /// `bearer`
+    token_type: String,
+    /// Seconds
+    expires_in: i64,
+    /// Seconds since 1970
+    expires_at: i64,
+    /// Absent in cookie mode
+    refresh_token: Option<String>,
+    user: User,
+}
+
+#[derive(ToSchema)]
+pub struct User {
+    id: Uuid,
+    aud: String,
+    role: String,
+    /// Empty where there is none
+    email: String,
+    /// Empty where there is none
+    phone: String,
+    app_metadata: Value,
+    user_metadata: Value,
+    identities: Vec<Value>,
+    is_anonymous: bool,
+    created_at: String,
+    updated_at: String,
+    email_confirmed_at: Option<String>,
+    last_sign_in_at: Option<String>,
+    new_email: Option<String>,
+    banned_until: Option<String>,
+}
+
+/// As sent to requests with `X-Supabase-Api-Version: 2024-01-01`; others get `{code: status, error_code, msg}`.
+#[derive(ToSchema)]
+pub struct Refusal {
+    /// A stable word
+    code: String,
+    message: String,
+    weak_password: Option<Value>,
+}
