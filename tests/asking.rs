@@ -214,7 +214,7 @@ fn one_address_is_one() {
 fn for_tests_of_an_app() {
     let database = mailing(Cluster::shared(), json!({}));
     let (mut app, mut admin, mut superuser) = (database.app(), database.admin(), database.superuser());
-    let mut set = |client: &mut auth_harness::Client, settings: Value| said(client, "configure($1)", &[&settings]);
+    let set = |client: &mut auth_harness::Client, settings: Value| said(client, "configure($1)", &[&settings]);
     for settings in [json!({"debug_mode": true}), json!({"debug_mode": "true"}), json!({"debug_mode": 1})] {
         assert_eq!(set(&mut admin, settings), "validation_failed");
     }

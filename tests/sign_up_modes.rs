@@ -231,7 +231,7 @@ fn what_was_made_in_advance_is_gone() {
                 true => proved(&database, &email),
             };
             let change = auth_harness::acting(&mut app, &trap.access_token, |transaction| {
-                said(transaction, "update_email('thief@example.net', $1)", &[&RIGHT])
+                said(transaction, "update_email('thief-' || $1, $2)", &[&email, &RIGHT])
             });
             assert_eq!(change, "confirmation_sent");
             let pending = mails(&database);
@@ -254,5 +254,26 @@ fn what_was_made_in_advance_is_gone() {
             }
             mails(&database);
         }
+    }
+}
+
+/// N02, F049: whoever signs up with somebody's waiting address and leaves his transaction open keeps nobody from confirming it.
+#[test]
+fn an_open_sign_up_holds_up_nobody() {
+    for mode in ["confirm", "otp_first"] {
+        let database = confirming(mode);
+        let (mut app, mut stranger) = (database.app(), database.app());
+        app.batch_execute("set statement_timeout = '15s'").unwrap();
+        let mail = mailed(&database, "sign_up('ada@example.org', $1)", &[&RIGHT]);
+        let mut open = stranger.transaction().unwrap();
+        for call in [
+            "sign_up('ada@example.org', $1)",
+            "resend('signup', 'ada@example.org', jsonb_build_object('locale', left($1, 1)))",
+        ] {
+            assert!(answer(&mut open, call, &[&OTHER]).is_ok(), "{mode}");
+        }
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "session", "{mode}");
+        assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "session", "{mode}");
+        drop(open);
     }
 }
