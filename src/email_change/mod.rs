@@ -102,10 +102,7 @@ fn ask_for_confirmation(
         };
         mail::send(user_id, &to_old, config)?;
     }
-    match users::find_by_email(new)? {
-        Some(other) if other.id != user_id => mail::tell_owner("existing_account", other.id, new, config),
-        _ => mail::send(user_id, &mail, config),
-    }
+    mail::send_change(user_id, &mail, config)
 }
 
 #[pg_extern(sql = false)]

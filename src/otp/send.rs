@@ -221,5 +221,5 @@ fn resend_change(email: &str, wish: &Wish, config: &Config) -> Result<()> {
         wish,
         data,
     };
-    mail::send(user_id, &mail, config)
+    mail::send_change(user_id, &mail, config)
 }
