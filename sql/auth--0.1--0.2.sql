@@ -60,6 +60,7 @@ as $$
 begin
     delete from auth.sessions as d using deleted where d.user_id = deleted.id;
     delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
+    delete from auth.flow_state as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
@@ -299,7 +300,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'cleanup_wrapper';
 
 comment on function auth.cleanup() is
-    'Removes what has expired, at most 1,000 rows of each kind, and waits for nobody: {sessions, one_time_tokens, pending_sign_ups, revocations, blocked_networks} removed. The worker does the same every ten minutes while there is work; this is for whoever wants it now. For auth_admin.';
+    'Removes what has expired, at most 1,000 rows of each kind, and waits for nobody: {sessions, one_time_tokens, pending_sign_ups, flow_state, outbox, revocations, blocked_networks} removed. The worker does the same every ten minutes while there is work; this is for whoever wants it now. For auth_admin.';
 
 -- What is wrong around us: policies, grants, roles and settings that let somebody pass by. Only reads.
 
@@ -738,6 +739,668 @@ $$;
 comment on function auth.doctor() is
     'Looks for what would let somebody pass by policies, limits or the audit: one row for each finding, with severity error, warning or note, the object and what to do (docs/doctor.md); no row where all is well. Reads catalogs and settings and changes nothing. For auth_admin; 42501 for others.';
 
+alter table auth.config
+    add column signup_mode text check (signup_mode in ('immediate', 'confirm', 'otp_first')),
+    add column enable_anonymous boolean,
+    add column anonymous_role text check (anonymous_role in ('anon', 'authenticated')),
+    add column enable_magic_link boolean,
+    add column implicit_flow boolean,
+    add column redirect_allow_list jsonb,
+    add column email_otp_length integer,
+    add column email_otp_ttl interval,
+    add column verification_ttl interval,
+    add column recovery_ttl interval,
+    add column magic_link_ttl interval,
+    add column verification_resend_limit integer,
+    add column verification_resend_interval interval,
+    add column debug_mode boolean,
+    add column test_codes jsonb,
+    add column secure_email_change boolean,
+    add column reauthentication_required boolean,
+    add column current_password_required boolean,
+    add column reset_returns_session boolean,
+    add column security_notices boolean,
+    add column notify_events boolean,
+    add column rate_limit_mail text;
+comment on column auth.config.signup_mode is 'immediate: an account and a session at once (default); confirm: the address has to be confirmed first; otp_first: no account before the mailed code.';
+comment on column auth.config.enable_anonymous is 'Whether guests without an address may come in; default true. Off: 55000 anonymous_provider_disabled.';
+comment on column auth.config.anonymous_role is 'Role that the tokens of guests carry: anon (default) or authenticated.';
+comment on column auth.config.enable_magic_link is 'Whether mailed links sign in; default false. Off: 55000 magic_link_disabled.';
+comment on column auth.config.implicit_flow is 'Whether a link may hand tokens to the browser in the fragment where the request had no PKCE challenge (RFC 7636); default true.';
+comment on column auth.config.redirect_allow_list is 'Addresses that links may lead to, beside site_url and what is below it; * stands for characters other than / and the dot. A list.';
+comment on column auth.config.email_otp_length is 'Digits of a mailed code; default 6, 4 to 10.';
+comment on column auth.config.email_otp_ttl is 'How long a mailed code is good; default 10 minutes.';
+comment on column auth.config.verification_ttl is 'How long a link that confirms an address or an invitation is good; default 24 hours.';
+comment on column auth.config.recovery_ttl is 'How long a link that resets a password is good; default 1 hour.';
+comment on column auth.config.magic_link_ttl is 'How long a link that signs in is good; default 1 hour.';
+comment on column auth.config.verification_resend_limit is 'How often a mail may be asked for again before one was used; default 3. More: 53400 over_email_send_rate_limit.';
+comment on column auth.config.verification_resend_interval is 'Time between two mails of a kind to one address; default 60 seconds.';
+comment on column auth.config.debug_mode is 'Every mailed code is 1234 and no mail is written. Superusers only, refused in production; default false.';
+comment on column auth.config.test_codes is 'Codes that are always right for an address, for tests of an app: {address: code}; no mail is written to it. Refused in production.';
+comment on column auth.config.secure_email_change is 'Whether a change of address is confirmed at the old one too; default true.';
+comment on column auth.config.reauthentication_required is 'Whether a session older than a day needs a mailed code to change the password; default false.';
+comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password; default true.';
+comment on column auth.config.reset_returns_session is 'Whether a password reset signs in; default false.';
+comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
+comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';
+comment on column auth.config.rate_limit_mail is 'Mails asked for from one network: how many / in how many seconds; default 30/3600.';
+
+create function auth.public_settings()
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'public_settings_wrapper';
+
+comment on function auth.public_settings() is
+    'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, email_otp_length, password_min_length}. For everyone.';
+
+-- Links and codes: rows are only added and deleted, so that nobody waits for anybody.
+alter table auth.one_time_tokens drop constraint one_time_tokens_user_id_purpose_key;
+alter table auth.one_time_tokens add column data jsonb not null default '{}';
+create index one_time_tokens_user_id on auth.one_time_tokens (user_id, purpose, created_at);
+create index one_time_tokens_relates_to on auth.one_time_tokens (relates_to);
+comment on table auth.one_time_tokens is 'Links and codes that are out for a user. Of each purpose the newest one is good; there is no unique key, because whoever held a row in an open transaction would hold up the next request.';
+comment on column auth.one_time_tokens.data is 'What else its purpose needs, such as the new address of a change.';
+
+alter table auth.pending_sign_ups drop constraint pending_sign_ups_instance_id_aud_email_key_key;
+create index pending_sign_ups_email on auth.pending_sign_ups (instance_id, aud, email_key, created_at);
+comment on table auth.pending_sign_ups is 'Sign-ups that wait for their code: no user exists before it is verified. Of each address the newest one is good.';
+
+create index users_created_at on auth.users (created_at, id);
+
+-- Which addresses may have an account here.
+
+create table auth.email_rules (
+    domain text primary key,
+    action text not null check (action in ('allow', 'block')),
+    reason text,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+select pg_catalog.pg_extension_config_dump('auth.email_rules', '');
+
+comment on table auth.email_rules is 'Domains whose addresses may or may not have a new account. A block always counts; with any allow rule, only what one names is taken. Written by auth.add_email_rule; readable by auth_admin.';
+comment on column auth.email_rules.domain is 'Domain as A-label in lower case; *.domain for everything below it.';
+comment on column auth.email_rules.action is 'allow or block.';
+comment on column auth.email_rules.reason is 'Why, for people to read.';
+comment on column auth.email_rules.created_at is 'When it was added.';
+
+create function auth.add_email_rule(domain text, action text default 'block', reason text default null)
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'add_email_rule_wrapper';
+
+comment on function auth.add_email_rule(text, text, text) is
+    'Blocks a domain for new accounts and changes of address, or with action allow admits only those that are allowed; *.domain means everything below it, and not the domain itself. Replaces an earlier rule of the domain. For auth_admin. 22023 validation_failed.';
+
+create function auth.remove_email_rule(domain text)
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'remove_email_rule_wrapper';
+
+comment on function auth.remove_email_rule(text) is
+    'Removes the rule of a domain. For auth_admin. 22023 validation_failed where there is none.';
+
+-- What is to be sent, written in the transaction of the fact that it announces. A courier outside the database takes rows for
+-- a while (a lease), sends them and says how that ended.
+
+create table auth.outbox (
+    id uuid primary key,
+    channel text not null check (channel in ('email', 'sms', 'webhook')),
+    kind text not null,
+    recipient text not null,
+    locale text,
+    payload_sealed bytea,
+    message_id text not null,
+    status text not null default 'pending' check (status in ('pending', 'sent', 'dead', 'expired')),
+    attempts integer not null default 0,
+    next_attempt_at timestamptz not null default pg_catalog.clock_timestamp(),
+    claimed_until timestamptz,
+    last_error text,
+    -- a copy of the database on another cluster sends nothing
+    cluster_id text not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    sent_at timestamptz,
+    expires_at timestamptz
+) with (fillfactor = 80);
+create index outbox_due on auth.outbox (next_attempt_at) where status = 'pending';
+create index outbox_created_at on auth.outbox using brin (created_at);
+select pg_catalog.pg_extension_config_dump('auth.outbox', '');
+
+comment on table auth.outbox is 'Mails, messages and webhook calls that are to be sent, and those that were. What they say is sealed, and dropped once it is sent. For auth_admin to look at.';
+comment on column auth.outbox.id is 'Row id, UUID version 7 (RFC 9562).';
+comment on column auth.outbox.channel is 'email, sms or webhook.';
+comment on column auth.outbox.kind is 'What it says: the name of its template, or the event of a webhook.';
+comment on column auth.outbox.recipient is 'Address, number or URL that it goes to.';
+comment on column auth.outbox.locale is 'Language that the recipient reads (BCP 47); null: the courier''s own.';
+comment on column auth.outbox.payload_sealed is 'What the template is filled with, sealed under the keyring; null once it is sent or given up.';
+comment on column auth.outbox.message_id is 'Message-ID (RFC 5322 section 3.6.4); the same at every attempt.';
+comment on column auth.outbox.status is 'pending, sent, dead (given up) or expired (what it holds ended before it could be sent).';
+comment on column auth.outbox.attempts is 'How often it was taken.';
+comment on column auth.outbox.next_attempt_at is 'When it may be taken next.';
+comment on column auth.outbox.claimed_until is 'Until then the courier that took it has it.';
+comment on column auth.outbox.last_error is 'Why the last attempt failed.';
+comment on column auth.outbox.cluster_id is 'System identifier of the cluster that wrote it: couriers of another take it only after auth.adopt_outbox().';
+comment on column auth.outbox.created_at is 'When it was written.';
+comment on column auth.outbox.sent_at is 'When it was sent.';
+comment on column auth.outbox.expires_at is 'After that it is of no use to the recipient and is not sent.';
+
+create table auth.templates (
+    name text not null,
+    locale text not null default '',
+    subject text not null check (subject !~ '[\r\n]'),
+    text_body text not null,
+    html_body text,
+    updated_at timestamptz not null default pg_catalog.clock_timestamp(),
+    primary key (name, locale)
+);
+select pg_catalog.pg_extension_config_dump('auth.templates', '');
+
+comment on table auth.templates is 'Mails in your words, in place of the default ones. auth_admin inserts, updates and deletes; docs/mail.md lists the variables.';
+comment on column auth.templates.name is 'Kind of mail, such as confirmation.';
+comment on column auth.templates.locale is 'Language (BCP 47), such as de or pt-BR; empty: for all that have none of their own.';
+comment on column auth.templates.subject is 'Subject, one line, as a template.';
+comment on column auth.templates.text_body is 'Plain text, as a template.';
+comment on column auth.templates.html_body is 'HTML, as a template whose variables are escaped; null: plain text only.';
+comment on column auth.templates.updated_at is 'When it last changed.';
+
+create table auth.webhooks (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    url text not null check (url ~ '^https?://'),
+    -- names of events of the audit; empty: all
+    events text[] not null default '{}',
+    secret_sealed bytea not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+select pg_catalog.pg_extension_config_dump('auth.webhooks', '');
+
+comment on table auth.webhooks is 'Who is told of events, by a signed POST (Standard Webhooks). Made by auth.add_webhook, which shows the secret once.';
+comment on column auth.webhooks.id is 'Row id.';
+comment on column auth.webhooks.url is 'Where it is posted.';
+comment on column auth.webhooks.events is 'Event types as in auth.audit_log; empty: all.';
+comment on column auth.webhooks.secret_sealed is 'Secret that signs, sealed under the keyring.';
+comment on column auth.webhooks.created_at is 'When it was made.';
+
+create trigger invalidate
+    after insert or update or delete on auth.webhooks
+    for each row execute function auth.invalidate_relation();
+
+create trigger invalidate_all
+    after truncate on auth.webhooks
+    for each statement execute function auth.invalidate_relation();
+
+create function auth.add_webhook(url text, events text[] default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'add_webhook_wrapper';
+
+comment on function auth.add_webhook(text, text[]) is
+    'Has events posted to a URL, signed as Standard Webhooks says: {id, secret}; the secret is shown this once. Events are types of auth.audit_log; none given: all. For auth_admin. 22023 validation_failed for what is no http or https address.';
+
+create function auth.remove_webhook(id uuid)
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'remove_webhook_wrapper';
+
+comment on function auth.remove_webhook(uuid) is
+    'Ends a webhook; what is in the outbox for it already is still posted. For auth_admin. 22023 validation_failed for an unknown one.';
+
+create function auth.open_outbox(id uuid, payload_sealed bytea)
+returns jsonb
+language c
+strict
+as 'MODULE_PATHNAME', 'open_outbox_wrapper';
+
+comment on function auth.open_outbox(uuid, bytea) is 'Internal: what a row of the outbox holds; null if it does not open.';
+
+create function auth.claim_outbox(n integer)
+returns table (
+    id uuid,
+    channel text,
+    kind text,
+    recipient text,
+    locale text,
+    message_id text,
+    attempts integer,
+    payload jsonb,
+    template jsonb,
+    created_at timestamptz
+)
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+    own constant text := (select s.system_identifier::text from pg_control_system() as s);
+begin
+    if n is null or n not between 1 and 1000 then
+        raise exception 'n is out of range'
+            using errcode = 'invalid_parameter_value', detail = 'validation_failed', hint = 'n is from 1 to 1,000';
+    end if;
+
+    update auth.outbox
+    set status = 'expired', payload_sealed = null, claimed_until = null
+    where id in (
+        select o.id
+        from auth.outbox as o
+        where o.status = 'pending' and o.cluster_id = own and o.expires_at <= clock_timestamp()
+            and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+        for update skip locked
+    );
+
+    return query
+        with due as (
+            select o.id
+            from auth.outbox as o
+            where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
+                and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+            order by o.next_attempt_at
+            limit n
+            for update skip locked
+        ), taken as (
+            update auth.outbox as o
+            set claimed_until = clock_timestamp() + interval '60 seconds', attempts = o.attempts + 1
+            from due
+            where o.id = due.id
+            returning o.*
+        )
+        select t.id, t.channel, t.kind, t.recipient, t.locale, t.message_id, t.attempts,
+            auth.open_outbox(t.id, t.payload_sealed), to_jsonb(m.*) - 'updated_at', t.created_at
+        from taken as t
+        left join lateral (
+            select m.*
+            from auth.templates as m
+            where t.channel = 'email' and m.name = t.kind and m.locale in ('', t.locale, split_part(t.locale, '-', 1))
+            order by m.locale = t.locale desc nulls last, m.locale <> '' desc
+            limit 1
+        ) as m on true
+        order by t.id;
+end
+$$;
+
+comment on function auth.claim_outbox(integer) is
+    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Skips what others hold. template is that of auth.templates, or null. For auth_sidecar.';
+
+create function auth.settle_outbox(results jsonb)
+returns integer
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'settle_outbox_wrapper';
+
+comment on function auth.settle_outbox(jsonb) is
+    'Says how attempts ended: [{id, attempts, outcome: sent | retry | failed, error, retry_in (seconds)}], attempts as auth.claim_outbox gave it. A result of a lease that is over and was taken by another since is ignored. retry waits longer each time, and is given up after 12 attempts. Returns how many were settled. For auth_sidecar. 22023 validation_failed for another form.';
+
+create function auth.outbox_status()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'pending', count(*) filter (where o.status = 'pending' and o.is_own),
+        'due', count(*) filter (where o.status = 'pending' and o.is_own and not o.is_claimed and o.next_attempt_at <= clock_timestamp()),
+        'claimed', count(*) filter (where o.status = 'pending' and o.is_own and o.is_claimed),
+        'sent', count(*) filter (where o.status = 'sent'),
+        'dead', count(*) filter (where o.status = 'dead'),
+        'expired', count(*) filter (where o.status = 'expired'),
+        'foreign', count(*) filter (where o.status = 'pending' and not o.is_own),
+        'oldest_pending_seconds', extract(epoch from clock_timestamp()
+            - min(o.created_at) filter (where o.status = 'pending' and o.is_own))::bigint,
+        'last_sent_at', auth.rfc3339(max(o.sent_at))
+    )
+    from (
+        select o.status, o.created_at, o.sent_at, o.next_attempt_at,
+            coalesce(o.claimed_until > clock_timestamp(), false) as is_claimed, o.cluster_id = s.system_identifier::text as is_own
+        from auth.outbox as o, pg_control_system() as s
+    ) as o
+$$;
+
+comment on function auth.outbox_status() is
+    'What waits and what was sent: {pending, due, claimed, sent, dead, expired, foreign, oldest_pending_seconds, last_sent_at}; foreign rows came with a copy of another cluster. For auth_admin and auth_sidecar.';
+
+create function auth.adopt_outbox()
+returns integer
+language sql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with adopted as (
+        update auth.outbox as o
+        set cluster_id = s.system_identifier::text
+        from pg_control_system() as s
+        where o.status = 'pending' and o.cluster_id <> s.system_identifier::text
+        returning o.id
+    )
+    select count(*)::integer from adopted
+$$;
+
+comment on function auth.adopt_outbox() is
+    'After a restore that takes the place of the original: what it had not sent is sent from here. A copy for tests leaves it. Returns how many rows. For auth_admin.';
+
+-- Sign-ins that are under way in a browser: the code at the end of a redirect, exchanged once for a session.
+
+create table auth.flow_state (
+    id uuid primary key,
+    user_id uuid,
+    provider text,
+    authentication_method text,
+    state_hash bytea unique,
+    nonce text,
+    code_verifier_sealed bytea,
+    code_challenge text,
+    redirect_to text,
+    link_user_id uuid,
+    link_session_id uuid,
+    browser_hash bytea,
+    auth_code_hash bytea unique,
+    expires_at timestamptz not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+create index flow_state_user_id on auth.flow_state (user_id);
+select pg_catalog.pg_extension_config_dump('auth.flow_state', '');
+
+comment on table auth.flow_state is 'Sign-ins under way in a browser.';
+comment on column auth.flow_state.id is 'Row id.';
+comment on column auth.flow_state.user_id is 'Who has proved who they are; null before that.';
+comment on column auth.flow_state.provider is 'By which provider; null for a mailed link.';
+comment on column auth.flow_state.authentication_method is 'Method that the session will name (RFC 8176).';
+comment on column auth.flow_state.state_hash is 'Keyed digest of the parameter state (RFC 6749 section 10.12).';
+comment on column auth.flow_state.nonce is 'Claim nonce that the provider has to repeat (OpenID Connect Core section 2).';
+comment on column auth.flow_state.code_verifier_sealed is 'Our own PKCE verifier towards the provider, sealed.';
+comment on column auth.flow_state.code_challenge is 'PKCE challenge of whoever began (RFC 7636).';
+comment on column auth.flow_state.redirect_to is 'Where the browser goes in the end.';
+comment on column auth.flow_state.link_user_id is 'Account that an identity is to be linked to.';
+comment on column auth.flow_state.link_session_id is 'Session that asked for that.';
+comment on column auth.flow_state.browser_hash is 'Keyed digest of what binds it to the browser that began.';
+comment on column auth.flow_state.auth_code_hash is 'Keyed digest of the code that is exchanged for a session.';
+comment on column auth.flow_state.expires_at is 'When it ends.';
+comment on column auth.flow_state.created_at is 'When it began.';
+
+create function auth.redirect_allowed(url text)
+returns boolean
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'redirect_allowed_wrapper';
+
+comment on function auth.redirect_allowed(text) is
+    'Whether a link may lead there: site_url and what is below it, and what redirect_allow_list names. For everyone. 22023 validation_failed for null.';
+
+comment on function auth.sign_up(text, text, jsonb, jsonb) is
+    'Makes an account and signs in: {status: session, access_token, token_type, expires_in, expires_at, refresh_token, user}. data is user_metadata (an object, at most 16 kB, 8 levels). For anon. 22023 email_address_invalid, weak_password, password_too_long, validation_failed; 23505 email_exists; 55000 signup_disabled.';
+comment on function auth.sign_in(text, text, jsonb) is
+    'Signs in by address and password; answers like auth.sign_up. For anon. 28P01 invalid_credentials, the same for an unknown address, an account without a password and a wrong password, at the cost of exactly one hash; 28000 user_banned only after the right password. Where the password has to be changed: {status: password_change_required, access_token …}, a token for auth.update_password alone.';
+
+create function auth.update_password(current_password text, new_password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'update_password_wrapper';
+
+comment on function auth.update_password(text, text, jsonb) is
+    'Changes the caller''s password, or sets the first one where current_password is null, ends their other sessions and returns the account. After status password_change_required it needs no current password and answers a session. option nonce: the code that auth.reauthenticate mails. For authenticated. 28000 no_authorization, reauthentication_needed, reauthentication_not_valid; 28P01 current_password_invalid, counted like a failed sign-in; 22023 weak_password, same_password, password_too_long; 40001 conflict.';
+
+create function auth.send_otp(email text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'send_otp_wrapper';
+
+comment on function auth.send_otp(text, jsonb) is
+    'Mails a code that signs in, to be given to auth.verify_otp; where enable_magic_link is on, with a link. Options: create_user (default true: an address without an account gets one when its code is verified), data (user metadata of a new account), redirect_to, code_challenge, code_challenge_method, locale. Answers {status: code_sent} whether or not anybody has the address. For everyone. 53400 over_email_send_rate_limit; 22023 email_address_invalid, redirect_not_allowed.';
+
+create function auth.send_magic_link(email text, redirect_to text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'send_magic_link_wrapper';
+
+comment on function auth.send_magic_link(text, text, jsonb) is
+    'Mails a link that signs in, with a code for those who read their mail elsewhere. Options and answer as those of auth.send_otp. For everyone. 55000 magic_link_disabled; 53400 over_email_send_rate_limit; 22023 email_address_invalid, redirect_not_allowed.';
+
+create function auth.sign_up_with_email(email text, data jsonb default '{}', options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'sign_up_with_email_wrapper';
+
+comment on function auth.sign_up_with_email(text, jsonb, jsonb) is
+    'Mails a code that makes an account with auth.verify_sign_up; until then there is none. data is user metadata. Options: redirect_to, code_challenge, code_challenge_method, locale. Answers {status: code_sent} whether or not somebody has the address; its owner is told by mail. For everyone. 55000 signup_disabled; 53400 over_email_send_rate_limit; 22023 email_address_invalid.';
+
+create function auth.verify_sign_up(email text, code text, password text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_sign_up_wrapper';
+
+comment on function auth.verify_sign_up(text, text, text, jsonb) is
+    'Makes the account that a mailed code is for and signs in (docs/sessions.md). Without a password, and none given at sign-up, the account has none and signs in by mail. For everyone. 28000 otp_expired for a code that is wrong, used or over; 22023 weak_password; 23505 email_exists.';
+
+create function auth.verify_otp(email text, code text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_otp_wrapper';
+
+comment on function auth.verify_otp(text, text, jsonb) is
+    'Spends the code of a mail and signs in (docs/sessions.md); {status: confirmation_sent} for the first of the two confirmations of a change of address. Option type: email (default: sign-in or sign-up), signup, magiclink, invite, recovery, email_change. For everyone. 28000 otp_expired for a code that is wrong, used, over or for something else, 53400 account_locked after too many wrong ones.';
+
+create function auth.verify_link(token text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_link_wrapper';
+
+comment on function auth.verify_link(text, jsonb) is
+    'Spends the link of a mail and signs in (docs/sessions.md), with type and redirect_to of the link beside. Options: type, if given it has to be the link''s; flow redirect, for a page that a browser is on: {status: redirect, code, redirect_to, type} where the request had a code_challenge or implicit_flow is off, the code for auth.exchange_code. For everyone. 28000 otp_expired.';
+
+create function auth.look_up_link(token text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'look_up_link_wrapper';
+
+comment on function auth.look_up_link(text, jsonb) is
+    'Says what the link of a mail is for, {type, redirect_to}, and spends nothing: mail scanners follow links. For everyone. 28000 otp_expired.';
+
+create function auth.resend(kind text, email text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'resend_wrapper';
+
+comment on function auth.resend(text, text, jsonb) is
+    'Mails again what waits to be confirmed: kind signup or email_change; the mail before is void. Options: redirect_to, code_challenge, code_challenge_method, locale. Answers {status: confirmation_sent} whether or not anything waits. For everyone. 53400 over_email_send_rate_limit.';
+
+create function auth.exchange_code(code text, code_verifier text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'exchange_code_wrapper';
+
+comment on function auth.exchange_code(text, text, jsonb) is
+    'Exchanges the code at the end of a redirect for a session (docs/sessions.md), once and within five minutes; code_verifier is that of the request (RFC 7636), null where it had no challenge. For everyone. 28000 flow_state_not_found, flow_state_expired, bad_code_verifier.';
+
+create function auth.request_password_reset(email text, redirect_to text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'request_password_reset_wrapper';
+
+comment on function auth.request_password_reset(text, text, jsonb) is
+    'Mails a link and a code that set a new password, with auth.reset_password or auth.reset_password_with_code; the mail before is void. An account without a password gets a mail that signs in. Options: redirect_to, code_challenge, code_challenge_method, locale. Answers {status: code_sent} whether or not anybody has the address. For everyone. 53400 over_email_send_rate_limit; 22023 email_address_invalid, redirect_not_allowed.';
+
+create function auth.reset_password(token text, new_password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'reset_password_wrapper';
+
+comment on function auth.reset_password(text, text, jsonb) is
+    'Sets a new password by the link of a mail, once; every session of the user ends, and the address counts as proved. Answers {status: password_changed}, or a session (docs/sessions.md) where reset_returns_session is on. For everyone. 28000 otp_expired; 22023 weak_password, which spends nothing.';
+
+create function auth.reset_password_with_code(email text, code text, new_password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'reset_password_with_code_wrapper';
+
+comment on function auth.reset_password_with_code(text, text, text, jsonb) is
+    'Sets a new password by the code of a mail, as auth.reset_password does by its link. For everyone. 28000 otp_expired, 53400 account_locked after too many wrong codes; 22023 weak_password, which spends nothing.';
+
+-- Guests: an account without address and password, and how it becomes a permanent one.
+
+create function auth.sign_in_anonymously(data jsonb default '{}', options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'sign_in_anonymously_wrapper';
+
+comment on function auth.sign_in_anonymously(jsonb, jsonb) is
+    'Makes a guest and signs in; answers like auth.sign_up. data is user_metadata. The role of its tokens is setting anonymous_role; claim is_anonymous is true. For anon. 55000 anonymous_provider_disabled, signup_disabled; 22023 validation_failed.';
+
+create function auth.convert_anonymous(email text, password text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'convert_anonymous_wrapper';
+
+comment on function auth.convert_anonymous(text, text, jsonb) is
+    'Makes the calling guest a permanent account of the same id and returns it; its other sessions end. Where signup_mode is not immediate it mails a confirmation, after which it is one: {status: confirmation_sent, user}. options as in auth.sign_up. For authenticated guests; refresh for a token without is_anonymous. 28000 no_authorization; 22023 validation_failed for an account that is no guest, weak_password, email_address_invalid; 23505 email_exists; 55000 signup_disabled.';
+
+create function auth.update_email(new_email text, current_password text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'update_email_wrapper';
+
+comment on function auth.update_email(text, text, jsonb) is
+    'Begins a change of the caller''s address, which takes effect once it is confirmed at the new address, and with secure_email_change at the old one too (auth.verify_link, auth.verify_otp). The current password is needed where the account has one and current_password_required is on. Options: redirect_to, code_challenge, code_challenge_method, locale. Answers {status: confirmation_sent, user}, also where somebody has the address already. For authenticated. 28P01 current_password_invalid; 53400 over_email_send_rate_limit; 22023 email_address_invalid.';
+
+create function auth.reauthenticate(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'reauthenticate_wrapper';
+
+comment on function auth.reauthenticate(jsonb) is
+    'Mails the caller a code, to be given as option nonce to auth.update_password. Option: locale. Answers {status: code_sent}. For authenticated. 53400 over_email_send_rate_limit; 22023 validation_failed for an account without an address.';
+
+-- Administration of users, for holders of the service key.
+
+create function auth.admin_create_user(attributes jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_create_user_wrapper';
+
+comment on function auth.admin_create_user(jsonb, jsonb) is
+    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
+
+create function auth.admin_get_user(id uuid, options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_get_user_wrapper';
+
+comment on function auth.admin_get_user(uuid, jsonb) is
+    'The account with this id. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
+
+create function auth.admin_list_users(options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_list_users_wrapper';
+
+comment on function auth.admin_list_users(jsonb) is
+    'Accounts that are not deleted: {users, total, next_cursor}. options: filter (part of address, number, user name, id or name), sort (created_at, email or last_sign_in_at, and asc or desc behind it), per_page (50, at most 1000), page, or cursor (next_cursor of the answer before, in the order of created_at). For service_role, and for auth_sidecar with the service key.';
+
+create function auth.admin_update_user(id uuid, attributes jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_update_user_wrapper';
+
+comment on function auth.admin_update_user(uuid, jsonb, jsonb) is
+    'Changes an account and returns it. attributes as in auth.admin_create_user without id; metadata is merged at the top level, null removes a key. A new password, and must_change_password, end every session; ban_duration is text such as 24h, and none lifts a ban. For service_role, and for auth_sidecar with the service key. 02000 user_not_found; otherwise refuses like auth.admin_create_user.';
+
+create function auth.admin_delete_user(id uuid, soft boolean default false, options jsonb default '{}')
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_delete_user_wrapper';
+
+comment on function auth.admin_delete_user(uuid, boolean, jsonb) is
+    'Deletes an account with all that belongs to it; soft: keeps the row, which nobody can sign in to, and frees its address. Ends its sessions. Foreign keys of the app decide about the app''s rows. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
+
+create function auth.admin_list_audit(options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_list_audit_wrapper';
+
+comment on function auth.admin_list_audit(jsonb) is
+    'What happened, newest first: {entries: [{id, payload, created_at, ip_address}], total}. options: page, per_page (50, at most 1000), query (part of an event type, a user''s id or an address; author:… or action:… for one of them). For service_role, and for auth_sidecar with the service key.';
+
+create function auth.invite_user(email text, data jsonb default '{}', options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'invite_user_wrapper';
+
+comment on function auth.invite_user(text, jsonb, jsonb) is
+    'Makes an account without a password and mails its owner a link that accepts it (auth.verify_link, auth.verify_otp with type invite); again for one that nobody has accepted. data is user metadata. Options: app_metadata (such as a role of your app), expires_in (seconds, default verification_ttl), redirect_to, locale, code_challenge, code_challenge_method. Returns the user. For service_role, and auth_sidecar with a token of that role. 23505 email_exists for an account with a proved address; 28000 not_admin.';
+
+create function auth.admin_generate_link(kind text, email text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_generate_link_wrapper';
+
+comment on function auth.admin_generate_link(text, text, jsonb) is
+    'What a mail would hold, without the mail: {hashed_token, email_otp, verification_type, redirect_to, user}; hashed_token is the link''s secret, for auth.verify_link. kind: signup (option password), invite, magiclink (a sign-in ticket), recovery, email_change_current, email_change_new (option new_email). Options: password, data, new_email, redirect_to. For service_role, and auth_sidecar with a token of that role. 02000 user_not_found where nobody has the address and the kind makes no account; 23505 email_exists; 28000 not_admin.';
+
 -- Owners and privileges from scratch, last in the install script and in every upgrade script. The order matters: with the
 -- owner set last, pg_dump would write the installer's name into every GRANT.
 
@@ -807,13 +1470,19 @@ grant execute on function
     auth.authenticate(text), auth.authenticate_session(text), auth.verify_token(text), auth.jwks(),
     auth.require_uid(), auth.require_aal2(),
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
-    auth.get_user(jsonb), auth.version()
-to anon, authenticated, service_role;
+    auth.send_otp(text, jsonb), auth.send_magic_link(text, text, jsonb), auth.sign_up_with_email(text, jsonb, jsonb),
+    auth.verify_sign_up(text, text, text, jsonb), auth.verify_otp(text, text, jsonb), auth.verify_link(text, jsonb),
+    auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
+    auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
+    auth.reset_password_with_code(text, text, text, jsonb),
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
     auth.update_user(jsonb, jsonb), auth.list_sessions(jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb),
-    auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb)
-to authenticated;
+    auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb),
+    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb)
+to authenticated, auth_sidecar;
 grant select on auth.my_account to authenticated;
 
 grant execute on function
@@ -821,18 +1490,35 @@ grant execute on function
     auth.create_key(text, interval), auth.rotate_signing_key(text), auth.import_signing_key(jsonb),
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
-    auth.doctor(), auth.version()
+    auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
+    auth.version()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
-    auth.blocked_networks
+    auth.blocked_networks, auth.outbox, auth.webhooks
 to auth_admin;
+grant select, insert, update, delete on auth.templates to auth_admin;
 grant references (id) on auth.users to auth_admin;
 grant select on auth.admin_users, auth.audit_log to service_role;
 grant execute on function auth.network(inet), auth.count_attempt(text, text, integer, interval)
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.authenticate(text), auth.verify_token(text), auth.jwks(),
-    auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb), auth.version()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
 to auth_sidecar;
+
+grant execute on function
+    auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
+    auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
+to service_role, auth_sidecar;
+
+grant execute on function auth.sign_in_anonymously(jsonb, jsonb) to anon, authenticated, service_role, auth_sidecar;
+-- A guest's token, and one for a change of password alone, may act as anon; each asks for its user itself.
+grant execute on function
+    auth.convert_anonymous(text, text, jsonb), auth.update_password(text, text, jsonb)
+to anon, authenticated, auth_sidecar;
+grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb) to anon;
+
+grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
+grant select on auth.email_rules to auth_admin;

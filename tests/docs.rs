@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use auth_harness::{Client, Cluster, Database, json, refused};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().canonicalize().unwrap()
@@ -276,6 +276,22 @@ fn the_settings_are_those_of_the_code() {
             (_, "http or https address") => {
                 accepted("https://example.org".into(), true);
                 accepted("example.org".into(), false);
+            }
+            (_, "list of addresses") => {
+                accepted(json!(["https://example.org/a", "myapp://back"]), true);
+                accepted("https://example.org".into(), false);
+                accepted(json!([""]), false);
+                accepted(vec!["https://example.org"; 101].into(), false);
+            }
+            (_, "object of address to code") => {
+                accepted(json!({"a@example.org": "4242"}), true);
+                for wrong in [json!([]), json!({"a@example.org": 4242}), json!({"a@example.org": "42a42"})] {
+                    accepted(wrong, false);
+                }
+            }
+            (_, "true or false, for superusers") => {
+                accepted(false.into(), true);
+                accepted(true.into(), false);
             }
             (_, choices) => {
                 choices.split(", ").for_each(|choice| accepted(choice.into(), true));

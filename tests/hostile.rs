@@ -132,6 +132,16 @@ fn no_function_finds_a_planted_object() {
     ask(&mut mallory, "select pg_catalog.to_jsonb(auth.sign_out()::pg_catalog.text)", &[]);
     mallory.batch_execute("commit").unwrap();
 
+    let answer = ask(&mut mallory, "select auth.sign_in_anonymously('{\"a\": 1}'::pg_catalog.jsonb)", &[]);
+    mallory.batch_execute("begin").unwrap();
+    ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    let convert = format!("select auth.convert_anonymous($1{text}, $2{text})");
+    let user = ask(&mut mallory, &convert, &[&"carol@example.org", &PASSWORD]);
+    assert_eq!(user["is_anonymous"], false);
+    let change = format!("select auth.update_password($1{text}, $2{text})");
+    ask(&mut mallory, &change, &[&PASSWORD, &"another horse battery"]);
+    mallory.batch_execute("commit").unwrap();
+
     let settings = ask(&mut admin, "select auth.configure('{\"password_min_length\": 9}'::pg_catalog.jsonb)", &[]);
     assert_eq!(settings["password_min_length"], 9);
     for (call, argument) in
@@ -151,6 +161,8 @@ fn no_function_finds_a_planted_object() {
         "auth.network('192.0.2.1'::pg_catalog.inet)",
         "auth.block_network('192.0.2.0/24'::pg_catalog.cidr)::pg_catalog.text",
         "auth.unblock_network('192.0.2.0/24'::pg_catalog.cidr)",
+        "auth.add_email_rule('*.evil.example'::pg_catalog.text)::pg_catalog.text",
+        "auth.remove_email_rule('*.evil.example'::pg_catalog.text)::pg_catalog.text",
     ] {
         ask(&mut admin, &format!("select pg_catalog.to_jsonb({call})"), &[]);
     }
@@ -170,6 +182,20 @@ fn no_function_finds_a_planted_object() {
     root.batch_execute("begin").unwrap();
     ask(&mut root, &format!("select auth.test_as($1{text})"), &[&"ada@example.org"]);
     root.batch_execute("commit").unwrap();
+    let attributes =
+        "{\"email\": \"dave@example.org\", \"password\": \"correct horse battery\", \"ban_duration\": \"1 h\"}";
+    let user = ask(&mut root, &format!("select auth.admin_create_user('{attributes}'::pg_catalog.jsonb)"), &[]);
+    let dave = format!("'{}'::pg_catalog.uuid", user["id"].as_str().unwrap());
+    let attributes = "{\"phone\": \"+4915112345678\", \"role\": \"anon\", \"must_change_password\": true}";
+    for call in [
+        format!("auth.admin_update_user({dave}, '{attributes}'::pg_catalog.jsonb)"),
+        format!("auth.admin_get_user({dave})"),
+        "auth.admin_list_users('{\"filter\": \"dave\", \"sort\": \"email\"}'::pg_catalog.jsonb)".to_owned(),
+        "auth.admin_list_audit('{\"query\": \"action:user\"}'::pg_catalog.jsonb)".to_owned(),
+        format!("pg_catalog.to_jsonb(auth.admin_delete_user({dave})::pg_catalog.text)"),
+    ] {
+        ask(&mut root, &format!("select {call}"), &[]);
+    }
     root.batch_execute("begin").unwrap();
     for call in [
         "auth.count_attempt('a'::pg_catalog.text, 'b'::pg_catalog.text, 1, '1 hour'::pg_catalog.interval)",

@@ -204,6 +204,9 @@ fn tables_are_closed_to_every_login_and_role() {
         "auth.audit_log",
         "auth.audit_anchors",
         "auth.blocked_networks",
+        "auth.outbox",
+        "auth.webhooks",
+        "auth.email_rules",
     ];
     for (login, role) in [
         ("app", ""),
@@ -216,7 +219,8 @@ fn tables_are_closed_to_every_login_and_role() {
     ] {
         let mut client = database.connect(login);
         client.batch_execute(role).unwrap();
-        for table in tables.lines() {
+        // An administrator writes the mails.
+        for table in tables.lines().filter(|table| (login, *table) != ("admin", "auth.templates")) {
             let mut statements = vec![
                 format!("delete from {table}"),
                 format!("truncate {table}"),

@@ -148,6 +148,59 @@ fn every_module_opens_with_its_story() {
     }
 }
 
+/// The sidecar decides nothing and knows no host but the configured one; its routes do not know each other.
+#[test]
+fn the_sidecar_only_calls_functions() {
+    assert_tidy(sidecar_rules(&repository()));
+    for (file, text) in [
+        ("sidecar/src/routes/otp.rs", "//! Story.\nuse crate::routes::verify;"),
+        ("sidecar/src/routes/otp.rs", "//! Story.\nuse super::verify;"),
+        ("sidecar/src/routes/otp.rs", "fn f() {}"),
+        ("sidecar/src/routes/otp.rs", "//! Story.\nconst S: &str = \"select email from auth.users\";"),
+        ("sidecar/src/db.rs", "//! Story.\nconst S: &str = \"set role service_role\";"),
+        ("sidecar/src/page.rs", "//! Story.\nfn f() { text_header(headers, \"host\") }"),
+        ("sidecar/src/page.rs", "//! Story.\nfn f() { headers.get(header::HOST) }"),
+        ("sidecar/src/page.rs", "//! Story.\nfn f() { g().unwrap() }"),
+    ] {
+        assert!(!sidecar_rules(&files(&[(file, text)])).is_empty(), "{file}: {text}");
+    }
+    let call = "//! Story.\nconst S: &str = \"select auth.sign_in($1, $2)\"; use crate::request::Json;";
+    assert_eq!(sidecar_rules(&files(&[("sidecar/src/routes/otp.rs", call)])), Findings::new());
+}
+
+fn sidecar_rules(tree: &Files) -> Findings {
+    let mut findings = Findings::new();
+    for (path, text) in rust(tree, &["sidecar/src/"]) {
+        let code = without_tests(path, &code_only(text));
+        if !text.starts_with("//!") {
+            findings.push(format!("{path} does not open with its story"));
+        }
+        let is_route = path.starts_with("sidecar/src/routes/") && !path.ends_with("/mod.rs");
+        if is_route && ["super::", "crate::routes"].iter().any(|word| code.contains(word)) {
+            findings.push(format!("{path} uses another route"));
+        }
+        if code.contains(".unwrap()") {
+            findings.push(format!("{path}: `.unwrap()`"));
+        }
+        // Only the choice among configured cookie domains may look at it.
+        if !path.ends_with("/cookies.rs") && ["\"host\"", "header::HOST"].iter().any(|word| text.contains(word)) {
+            findings.push(format!("{path} reads the request's Host"));
+        }
+        let lower = text.to_lowercase();
+        for word in ["from auth.", "into auth.", "update auth.", "set role", "set session authorization"] {
+            // A function in FROM is a call too.
+            let is_table = |rest: &str| {
+                let name = rest.trim_start_matches(|character: char| character.is_alphanumeric() || character == '_');
+                !name.starts_with('(')
+            };
+            if lower.match_indices(word).any(|(at, word)| is_table(&lower[at + word.len()..])) {
+                findings.push(format!("{path}: `{word}…`, but SQL decides and the sidecar calls functions"));
+            }
+        }
+    }
+    findings
+}
+
 /// `==` beside a word that names a digest or a MAC, and a file of those that compare them without `ct_eq`.
 fn plain_comparisons(tree: &Files) -> Findings {
     let mut findings = Findings::new();

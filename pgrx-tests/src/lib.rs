@@ -11,10 +11,13 @@ mod concurrency;
 mod config;
 mod database;
 mod faults;
+mod mail;
+mod http;
 mod pooler;
 mod process;
 mod program;
 mod relay;
+mod sidecar;
 mod standby;
 
 pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
@@ -23,11 +26,14 @@ pub use concurrency::{canary, storm, storm_with, wait_until};
 pub use config::ClusterBuilder;
 pub use database::Database;
 pub use faults::{Wire, rounds, signal};
+pub use http::{Ask, Reply};
+pub use mail::{Mail, claim, mails, settle, the_mail};
 pub use nix::sys::signal::Signal;
 pub use pooler::Pooler;
 pub use process::{bin_directory, running};
-pub use program::{Program, run_sidecar, sidecar_command};
+pub use program::{Program, sidecar_command};
 pub use relay::{Relay, RelayOptions, Taken};
+pub use sidecar::{Sidecar, run_sidecar, sidecar_program};
 
 /// What the tests need of the driver, so that they name one crate.
 pub use postgres::{self, Client, GenericClient, Row, Transaction, types::ToSql};

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::cookies;
-use crate::error::json_bytes;
+use crate::error::{Error, Result, json_bytes};
 
 /// How somebody came in, for the counter of sign-ins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,14 @@ pub fn count(way: Way) {
 
 pub fn json(body: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], json_bytes(body)).into_response()
+}
+
+/// The caller's own account. A project's key is good, but nobody's: SQL then gives null.
+///
+/// # Errors
+/// `no_authorization`, where it is nobody's.
+pub fn user(user: Value) -> Result<Response> {
+    if user.is_null() { Err(Error::no_authorization()) } else { Ok(json(&user)) }
 }
 
 #[derive(Deserialize)]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::client_ip::Network;
 use crate::courier::settings::{Courier, Smtp};
@@ -298,6 +299,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Every setting in force, one a line; what may be secret only says whether it is set.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        describe("", &serde_json::to_value(self).unwrap_or_default(), &mut lines);
+        lines
+    }
+
     pub fn is_https(&self) -> bool {
         self.external_url.starts_with("https://")
     }
@@ -360,6 +368,23 @@ impl Config {
             None => Ok(()),
         }
     }
+}
+
+fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
+    if let Value::Object(members) = value {
+        for (member, value) in members {
+            let name = if name.is_empty() { member.clone() } else { format!("{name}.{member}") };
+            describe(&name, value, lines);
+        }
+        return;
+    }
+    let is_secret = name == "database.url" || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+    let is_empty = value.is_null() || value == "";
+    lines.push(match (is_empty, is_secret) {
+        (true, _) => format!("{name} is not set"),
+        (false, true) => format!("{name} is set"),
+        (false, false) => format!("{name} = {value}"),
+    });
 }
 
 fn check_url(name: &str, text: &str) -> Result<(), String> {

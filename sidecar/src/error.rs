@@ -36,6 +36,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("current_password_invalid", 400),
     ("current_password_required", 400),
     ("email_address_invalid", 400),
+    ("email_address_not_authorized", 400),
     ("email_exists", 422),
     ("email_not_confirmed", 400),
     ("flow_state_expired", 403),
@@ -47,6 +48,14 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("invalid_credentials", 400),
     ("magic_link_disabled", 422),
     ("network_blocked", 403),
+    // What only an operator can mend: said to the log, not to the client.
+    ("not_installed", 500),
+    ("not_preloaded", 500),
+    ("no_transaction", 500),
+    ("root_key_mismatch", 500),
+    ("root_key_missing", 500),
+    ("update_needed", 500),
+    ("unexpected_failure", 500),
     ("no_authorization", 401),
     ("not_admin", 403),
     ("otp_disabled", 422),
@@ -208,6 +217,9 @@ impl From<tokio_postgres::Error> for Error {
             return Error::unavailable(cause);
         }
         if let Some((code, status)) = refusal.detail().and_then(|code| Some((code, status_of(code)?))) {
+            if status == StatusCode::INTERNAL_SERVER_ERROR {
+                return Error::internal(cause);
+            }
             let server_fault = status.is_server_error();
             return Error {
                 status,

@@ -43,7 +43,7 @@ struct Arguments {
 enum Command {
     /// Serve HTTP until SIGTERM or SIGINT.
     Serve,
-    /// Read the settings, say what is wrong with them, and exit.
+    /// Read the settings, print those in force or what is wrong with them, and exit.
     CheckConfig,
     /// Look at the mails, and try the relay.
     Mail(courier::command::Mail),
@@ -73,8 +73,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             runtime(config.http.threads)?.block_on(server::serve(config))
         }
         Command::CheckConfig => {
-            Config::read(file)?;
-            println!("the settings are good");
+            Config::read(file)?.lines().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
         Command::Mail(mail) => {

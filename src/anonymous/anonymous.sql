@@ -18,4 +18,4 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'convert_anonymous_wrapper';
 
 comment on function auth.convert_anonymous(text, text, jsonb) is
-    'Makes the calling guest a permanent account of the same id and returns it; its other sessions end. Where signup_mode is not immediate it mails a confirmation, after which it is one: {status: confirmation_sent, user}. options as in auth.sign_up. For signed-in guests; refresh for a token without is_anonymous. 28000 no_authorization; 22023 validation_failed for an account that is no guest, weak_password, email_address_invalid; 23505 email_exists; 55000 signup_disabled.';
+    'Makes the calling guest a permanent account of the same id and returns it; its other sessions end. Where signup_mode is not immediate it mails a confirmation, after which it is one: {status: confirmation_sent, user}. options as in auth.sign_up. For authenticated guests; refresh for a token without is_anonymous. 28000 no_authorization; 22023 validation_failed for an account that is no guest, weak_password, email_address_invalid; 23505 email_exists; 55000 signup_disabled.';

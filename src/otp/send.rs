@@ -185,7 +185,12 @@ fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     if let Some(account) = &asked.account {
         return match account.is_email_confirmed {
             true => Ok(()),
-            false => mail::send(account.id, &mail(Purpose::Confirmation, json!({})), config),
+            false => {
+                // Whether the confirmation is worth the password was decided by the sign-ups; forgotten, it is not.
+                let latest = tokens::latest_data(account.id, Purpose::Confirmation)?;
+                let data = latest.unwrap_or_else(|| json!({"is_contested": true}));
+                mail::send(account.id, &mail(Purpose::Confirmation, data), config)
+            }
         };
     }
     match tokens::find_sign_up(asked.email.key())? {

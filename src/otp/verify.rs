@@ -239,7 +239,11 @@ fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>
             let created = make_account(found, encrypted_password)?;
             somebody(created, method, "signup")
         }
-        Purpose::Confirmation => somebody(confirmed(Proof::OfSignUp)?, method, "login_success"),
+        Purpose::Confirmation => {
+            let is_contested = found.data.get("is_contested") == Some(&json!(true));
+            let proof = if is_contested { Proof::OfOwnership } else { Proof::OfSignUp };
+            somebody(confirmed(proof)?, method, "login_success")
+        }
         Purpose::Invite => somebody(confirmed(Proof::OfOwnership)?, "invite", "login_success"),
         Purpose::MagicLink => somebody(confirmed(Proof::OfOwnership)?, method, "login_success"),
         Purpose::Recovery => somebody(confirmed(Proof::OfOwnership)?, "recovery", "login_success"),

@@ -61,18 +61,17 @@ fn try_update(
     let config = config::current()?;
     let new = credential::acceptable(given(new_password, "new_password")?, &config)?;
     let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
+    // Before the proof: a right guess whose transaction fails would count as a wrong one.
+    if current_password.is_some_and(|current| *password::normalise(current) == *new) {
+        return Err(Error::SamePassword);
+    }
     prove(&asking, &account, current_password, mail::text(&options, "nonce")?, &config)?;
-    // The current one is proved: equal text is the same password.
-    let is_same = match current_password {
-        Some(current) => *password::normalise(current) == *new,
-        None if account.encrypted_password.is_none() => false,
-        None => credential::verify(&new, account.encrypted_password.as_deref(), config.hash_cost)?,
-    };
-    if is_same {
+    let stored = account.encrypted_password.as_deref();
+    if current_password.is_none() && stored.is_some() && credential::verify(&new, stored, config.hash_cost)? {
         return Err(Error::SamePassword);
     }
     let hash = credential::hash(&new, config.hash_cost)?;
-    if !credential::replace(asking.user_id, account.encrypted_password.as_deref(), &hash)? {
+    if !credential::replace(asking.user_id, stored, &hash)? {
         return Err(Error::Conflict);
     }
     let ended = sessions::end(asking.user_id, Which::AllBut(asking.session_id))?;

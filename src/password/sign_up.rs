@@ -100,23 +100,28 @@ fn at_once(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -> Result
 fn to_be_confirmed(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     guard::count_sign_up(config)?;
     mail::ask(Purpose::Confirmation, &asked.email, config)?;
-    let hash = credential::hash(&asked.password, config.hash_cost)?;
     let id = backend::uuid_v4()?;
     let existing = users::find_by_email(&asked.email)?;
     *user_id = existing.as_ref().map(|account| account.id);
     let user = match existing {
         None => {
+            let hash = credential::hash(&asked.password, config.hash_cost)?;
             let created = users::create(NewUser { id: Some(id), ..asked.account(&hash) })?;
             *user_id = Some(created);
             mail::send(created, &asked.mail(Purpose::Confirmation, json!({})), config)?;
             users::object(created)?.ok_or(Error::UserNotFound)?
         }
         Some(account) => {
-            users::ask_before(id, &asked.account(&hash))?;
+            // One hash too. Whoever signs up again, for want of the mail, gives the same password. Another one may be that of
+            // somebody else: then the confirmation is worth neither.
+            let stored = account.encrypted_password.as_deref();
+            let is_same = credential::verify(&asked.password, stored, config.hash_cost)?;
+            users::ask_before(id, &asked.account(""))?;
             if door::must_be_welcome(account.id).is_ok() {
-                match !account.is_email_confirmed && users::sign_up_again(account.id, &hash, &asked.data)? {
-                    true => mail::send(account.id, &asked.mail(Purpose::Confirmation, json!({})), config)?,
-                    false => mail::tell_owner("existing_account", account.id, &asked.email, config)?,
+                let mail = asked.mail(Purpose::Confirmation, json!({"is_contested": !is_same}));
+                match account.is_email_confirmed {
+                    false => mail::send(account.id, &mail, config)?,
+                    true => mail::tell_owner("existing_account", account.id, &asked.email, config)?,
                 }
             }
             users::made_up(id, &asked.email, &asked.data)?

@@ -386,6 +386,17 @@ pub fn find_by_purpose(user_id: Uuid, purpose: Purpose) -> Result<Option<Found>>
     FIND.first(&[to_pg(user_id).into(), purpose.name().into()], read)
 }
 
+/// What the newest token of a purpose holds, also one that has ended.
+pub fn latest_data(user_id: Uuid, purpose: Purpose) -> Result<Option<Value>> {
+    static LATEST: Query = Query::write(
+        "select t.data from auth.one_time_tokens as t
+        where t.user_id = $1 and t.purpose = $2 order by t.created_at desc limit 1",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    let arguments = [to_pg(user_id).into(), purpose.name().into()];
+    Ok(LATEST.first(&arguments, |row| row.required::<JsonB>(1))?.map(|JsonB(data)| data))
+}
+
 /// The newest sign-up that waits for an address.
 pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
     static FIND: Query = Query::write(

@@ -31,9 +31,6 @@ pub struct Account {
     pub id: Uuid,
     pub encrypted_password: Option<String>,
     pub is_email_confirmed: bool,
-    pub is_anonymous: bool,
-    /// Signs in by the organisation's identity provider only.
-    pub is_sso_user: bool,
 }
 
 /// An account to be made. Whoever fills it has checked each part.
@@ -92,7 +89,7 @@ impl Standing {
 /// The account with this address.
 pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
     static FIND: Query = Query::write(
-        "select id, encrypted_password, email_confirmed_at is not null, is_anonymous, is_sso_user from auth.users
+        "select id, encrypted_password, email_confirmed_at is not null from auth.users
         where instance_id = $1::uuid and aud = $2 and email_key = $3 and deleted_at is null",
         &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
     );
@@ -101,24 +98,8 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
             id: from_pg(row.required(1)?),
             encrypted_password: row.optional(2)?,
             is_email_confirmed: row.required(3)?,
-            is_anonymous: row.required(4)?,
-            is_sso_user: row.required(5)?,
         })
     })
-}
-
-/// A sign-up that nobody has confirmed is followed by another for the same address: the newest one's password and data are
-/// those that a confirmation confirms. False where somebody has signed in already.
-pub fn sign_up_again(id: Uuid, encrypted_password: &str, user_metadata: &Map<String, Value>) -> Result<bool> {
-    static AGAIN: Query = Query::write(
-        "update auth.users set encrypted_password = $2, raw_user_meta_data = $3
-        where id = $1 and email_confirmed_at is null and phone_confirmed_at is null and last_sign_in_at is null
-            and deleted_at is null
-        returning 1",
-        &[Type::UUIDOID, Type::TEXTOID, Type::JSONBOID],
-    );
-    let metadata = JsonB(Value::Object(user_metadata.clone()));
-    Ok(AGAIN.first(&[to_pg(id).into(), encrypted_password.into(), metadata.into()], |_| Ok(()))?.is_some())
 }
 
 /// What a signed-in user proves themselves by.

@@ -1,4 +1,4 @@
-//! XG2, XG3, XG4, XG5, XG15: the addresses that open redirects were made of, and the ones that must go on working.
+//! XG2, XG3, XG4, XG15: the addresses that open redirects were made of, and the ones that must go on working.
 
 use super::*;
 

@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::response::Response;
 use axum::routing::{get, post};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::answer::{self, Way};
 use crate::db::{Argument, Caller};
@@ -38,6 +38,6 @@ async fn login(Shared(state): Shared<State>, caller: Caller, Json(login): Json<L
 }
 
 async fn protected(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
-    let user = state.db.call(&caller, "select auth.get_user()", &[]).await.map_err(Error::or_unauthorized)?;
-    Ok(answer::json(&json!({"user": user})))
+    let user: Value = state.db.call(&caller, "select auth.get_user()", &[]).await.map_err(Error::or_unauthorized)?;
+    if user.is_null() { Err(Error::no_authorization()) } else { Ok(answer::json(&json!({"user": user}))) }
 }

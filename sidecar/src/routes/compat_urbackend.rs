@@ -81,7 +81,7 @@ async fn logout(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Res
 }
 
 async fn me(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
-    Ok(answer::json(&state.db.call(&caller, "select auth.get_user()", &[]).await?))
+    answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
 }
 
 /// Without a session, where the address is to be confirmed first, the tokens are null.

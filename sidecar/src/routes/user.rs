@@ -40,7 +40,7 @@ struct Changes {
 #[utoipa::path(get, path = "/user", tag = "user", security(("bearer" = [])),
     responses((status = 200, body = shapes::User), (status = 401, body = shapes::Refusal)))]
 async fn get_user(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
-    Ok(answer::json(&state.db.call(&caller, "select auth.get_user()", &[]).await?))
+    answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
 }
 
 /// Change the signed-in user. A new address is confirmed by mail first; a new password ends the other sessions.
@@ -60,7 +60,7 @@ async fn update_user(
     let options = Options::default().with("redirect_to", query.redirect_to()).with("locale", locale);
     let mut calls = calls(&caller, changes, options);
     calls.push(("select auth.get_user()", Vec::new()));
-    Ok(answer::json(&state.db.call_all(&caller, &calls).await?))
+    answer::user(state.db.call_all(&caller, &calls).await?)
 }
 
 fn calls(caller: &Caller, changes: Changes, options: Options) -> Calls {

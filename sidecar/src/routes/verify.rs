@@ -47,7 +47,7 @@ async fn show_page(Shared(state): Shared<State>, caller: Caller, query: Query) -
     let (Some(token), Some(kind)) = (query.get("token"), query.get("type")) else {
         return Ok(page::notice(StatusCode::BAD_REQUEST, "It is not complete. Open it again from the mail."));
     };
-    let arguments = [Argument::text(token.clone()), Argument::Json(json!({}))];
+    let arguments = [Argument::text(token.clone()), Argument::Json(json!({"type": kind}))];
     match state.db.call(&caller, "select auth.look_up_link($1, $2)", &arguments).await {
         Ok(link) => {
             let leads_to = link["redirect_to"].as_str().unwrap_or_default();

@@ -44,6 +44,6 @@ async fn discovery(Shared(state): Shared<State>, caller: Caller) -> Result<Respo
         "grant_types_supported": ["password", "refresh_token", "pkce"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256", "EdDSA", "RS256"],
-        "code_challenge_methods_supported": ["S256", "plain"],
+        "code_challenge_methods_supported": ["S256"],
     })))
 }

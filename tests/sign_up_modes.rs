@@ -1,0 +1,238 @@
+//! The three ways of signing up: at once, after the address is confirmed, and no account before its code is given.
+
+use auth_harness::{Client, Cluster, Database, json, mails, the_mail};
+use serde_json::{Value, json};
+
+use crate::guard::{RIGHT, WRONG};
+use crate::otp::{answer, mailed, mailing, not, proved, said};
+use crate::refresh::configure;
+
+const OTHER: &str = "staple correct horse";
+
+fn count(client: &mut Client, table: &str) -> i64 {
+    client.query_one(&format!("select count(*) from auth.{table}"), &[]).unwrap().get(0)
+}
+
+fn confirming(mode: &str) -> Database {
+    mailing(Cluster::shared(), json!({"signup_mode": mode}))
+}
+
+/// What kind of values an object has: a text that is a time, an id, or the same wherever it stands.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+        Value::Array(items) => items.iter().map(shape).collect(),
+        Value::String(text) => {
+            let pattern: String =
+                text.chars().map(|letter| if letter.is_ascii_hexdigit() { '0' } else { letter }).collect();
+            // Fractions of a second are as long as they need to be.
+            json!(pattern.split_once('.').map_or(pattern.as_str(), |(seconds, _)| seconds).to_owned())
+        }
+        other => other.clone(),
+    }
+}
+
+/// F043, F047, F048: confirm: the account is there, its password lets nobody in before the address is confirmed, and only
+/// the right one tells that; after it the link and the code are gone and the columns are set.
+#[test]
+fn confirm() {
+    let database = confirming("confirm");
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    for (number, by_code) in [false, true].into_iter().enumerate() {
+        let email = format!("ada{number}@example.org");
+        let data = json!({"name": "Ada"});
+        let up = answer(&mut app, "sign_up($1, $2, $3)", &[&email, &RIGHT, &data]).unwrap();
+        assert_eq!(up["status"], "confirmation_sent");
+        assert_eq!(up["user"]["email"], json!(email));
+        assert!(up.get("access_token").is_none() && up["user"].get("email_confirmed_at").is_none());
+        let mail = the_mail(&database);
+        assert_eq!((&*mail.kind, &*mail.recipient, &mail.payload["type"]), ("confirmation", &*email, &json!("signup")));
+        assert_eq!(mail.payload["user"]["user_metadata"], data);
+        assert!(!up.to_string().contains(mail.code()) && !up.to_string().contains(mail.token()));
+        let refusal = answer(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]).unwrap_err();
+        assert_eq!((&*refusal.sqlstate, &*refusal.code), ("55000", "email_not_confirmed"));
+        assert_eq!(said(&mut app, "sign_in($1, $2)", &[&email, &WRONG]), "invalid_credentials");
+        let first = match by_code {
+            true => answer(&mut app, "verify_otp($1, $2)", &[&email, &mail.code()]),
+            false => answer(&mut app, "verify_link($1)", &[&mail.token()]),
+        };
+        assert!(first.unwrap()["user"]["email_confirmed_at"].is_string());
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "otp_expired");
+        assert_eq!(said(&mut app, "verify_otp($1, $2)", &[&email, &mail.code()]), "otp_expired");
+        assert_eq!(
+            said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]),
+            "session",
+            "the sign-up's password is confirmed"
+        );
+        // Nothing waits any more, so nothing is sent.
+        assert_eq!(said(&mut app, "resend('signup', $1)", &[&email]), "confirmation_sent");
+        assert_eq!(mails(&database).len(), 0);
+    }
+    assert_eq!(count(&mut superuser, "one_time_tokens"), 0);
+}
+
+/// B073, XC13: confirm: for an address that somebody has, proved or banned, the answer has exactly the shape of a new account's,
+/// another id every time, the account is untouched and its owner is told; a banned one is not.
+#[test]
+fn a_taken_address_looks_free() {
+    let database = confirming("immediate");
+    let mut app = database.app();
+    let (ada, bob) = (proved(&database, "ada@example.org"), proved(&database, "bob@example.org"));
+    let ban = "update auth.users set banned_until = now() + interval '1 h' where id = $1";
+    database.superuser().execute(ban, &[&bob.user_id]).unwrap();
+    configure(&database, json!({"signup_mode": "confirm"}));
+    let data = json!({"name": "x", "deep": {"a": [1, null]}});
+    let up = |app: &mut Client, email: &str| answer(app, "sign_up($1, $2, $3)", &[&email, &OTHER, &data]).unwrap();
+    let real = up(&mut app, "new@example.org");
+    assert_eq!(the_mail(&database).kind, "confirmation");
+    let (again, banned, taken) =
+        (up(&mut app, "ada@example.org"), up(&mut app, "bob@example.org"), up(&mut app, "ada@example.org"));
+    assert_ne!(again["user"]["id"], taken["user"]["id"]);
+    assert_ne!(again["user"]["id"], json!(ada.user_id.to_string()));
+    let same = |answer: &Value| {
+        shape(&answer.to_string().replace("ada@ex", "new@ex").replace("bob@ex", "new@ex").parse().unwrap())
+    };
+    for made_up in [&again, &taken, &banned] {
+        assert_eq!(same(made_up), same(&real));
+        assert_eq!(made_up["user"]["user_metadata"], data);
+    }
+    let told: Vec<(String, String)> = mails(&database).into_iter().map(|mail| (mail.kind, mail.recipient)).collect();
+    assert_eq!(told, vec![("existing_account".to_owned(), "ada@example.org".to_owned()); 2]);
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "session");
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
+}
+
+/// F049, XA1: confirm: a second sign-up for an address that nobody has confirmed makes the first link void.
+#[test]
+fn signing_up_again() {
+    let database = confirming("confirm");
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    let first = mailed(&database, "sign_up('ada@example.org', $1)", &[&OTHER]);
+    let second = mailed(&database, "sign_up('Ada@Example.org', $1)", &[&RIGHT]);
+    assert_eq!(count(&mut superuser, "users"), 1);
+    assert_eq!(second.kind, "confirmation");
+    assert_eq!(said(&mut app, "verify_link($1)", &[&first.token()]), "otp_expired");
+    assert_eq!(said(&mut app, "verify_link($1)", &[&second.token()]), "session");
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
+}
+
+/// F007, F008, F010, F011: otp_first: no account before the code, then one with the password and the metadata of the sign-up;
+/// the code is good once.
+#[test]
+fn otp_first() {
+    let database = confirming("otp_first");
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    let data = json!({"name": "Jane Doe"});
+    let sent = answer(&mut app, "sign_up('jane@example.org', $1, $2)", &[&RIGHT, &data]).unwrap();
+    assert_eq!(sent, json!({"status": "code_sent"}));
+    assert_eq!((count(&mut superuser, "users"), count(&mut superuser, "pending_sign_ups")), (0, 1));
+    assert_eq!(said(&mut app, "sign_in('jane@example.org', $1)", &[&RIGHT]), "invalid_credentials");
+    let mail = the_mail(&database);
+    let wrong = not(mail.code());
+    assert_eq!(said(&mut app, "verify_sign_up('jane@example.org', $1)", &[&wrong]), "otp_expired");
+    assert_eq!(count(&mut superuser, "users"), 0);
+    let session = answer(&mut app, "verify_sign_up('jane@example.org', $1)", &[&mail.code()]).unwrap();
+    assert_eq!(session["user"]["user_metadata"], data);
+    assert!(session["user"]["email_confirmed_at"].is_string());
+    assert_eq!((count(&mut superuser, "users"), count(&mut superuser, "pending_sign_ups")), (1, 0));
+    assert_eq!(said(&mut app, "verify_sign_up('jane@example.org', $1)", &[&mail.code()]), "otp_expired");
+    assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "otp_expired");
+    assert_eq!(said(&mut app, "sign_in('jane@example.org', $1)", &[&RIGHT]), "session");
+    // Whoever has an account is told, and the answer is the same.
+    let again = answer(&mut app, "sign_up('jane@example.org', $1, $2)", &[&OTHER, &data]).unwrap();
+    assert_eq!(again, sent);
+    assert_eq!(the_mail(&database).kind, "existing_account");
+    assert_eq!(count(&mut superuser, "pending_sign_ups"), 0);
+}
+
+/// F007, F008, F010, F057: without a password at the first step: the second step sets one, or the account has none.
+#[test]
+fn by_mail_alone() {
+    let database = confirming("immediate");
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    let data = json!({"name": "Jane Doe"});
+    for (email, password) in [("jane@example.org", None), ("joan@example.org", Some(RIGHT))] {
+        let mail = mailed(&database, "sign_up_with_email($1, $2)", &[&email, &data]);
+        assert_eq!((&*mail.kind, &mail.payload["type"]), ("confirmation", &json!("signup")));
+        assert_eq!(said(&mut app, "verify_sign_up($1, $2, 'short')", &[&email, &mail.code()]), "weak_password");
+        let session = answer(&mut app, "verify_sign_up($1, $2, $3)", &[&email, &mail.code(), &password]).unwrap();
+        assert_eq!(session["user"]["user_metadata"], data);
+        let signs_in = said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]);
+        assert_eq!(signs_in, if password.is_some() { "session" } else { "invalid_credentials" });
+    }
+    let bare = "select encrypted_password is null from auth.users where email = 'jane@example.org'";
+    assert!(superuser.query_one(bare, &[]).unwrap().get::<_, bool>(0));
+    configure(&database, json!({"enable_signup": false}));
+    for call in ["sign_up_with_email('x@example.org')", "sign_up('x@example.org', 'correct horse battery')"] {
+        assert_eq!(said(&mut app, call, &[]), "signup_disabled");
+    }
+    // A mail that signs in makes no account either; nobody can tell.
+    assert_eq!(said(&mut app, "send_otp('x@example.org')", &[]), "code_sent");
+    assert_eq!(mails(&database).len(), 0);
+    configure(&database, json!({"enable_signup": true}));
+    assert_eq!(said(&mut app, "send_otp('x@example.org', '{\"create_user\": false}')", &[]), "code_sent");
+    assert_eq!(mails(&database).len(), 0);
+    let mail = mailed(&database, "send_otp('x@example.org', '{\"data\": {\"a\": 1}}')", &[]);
+    let session = answer(&mut app, "verify_otp('x@example.org', $1)", &[&mail.code()]).unwrap();
+    assert_eq!(session["user"]["user_metadata"], json!({"a": 1}));
+}
+
+/// F008: somebody else was faster: the code of a sign-up whose address has an account by now makes none, and takes nothing over.
+#[test]
+fn the_address_was_taken_meanwhile() {
+    let database = confirming("otp_first");
+    let mut app = database.app();
+    let mail = mailed(&database, "sign_up('ada@example.org', $1)", &[&OTHER]);
+    configure(&database, json!({"signup_mode": "immediate"}));
+    proved(&database, "ada@example.org");
+    assert_eq!(said(&mut app, "verify_sign_up('ada@example.org', $1)", &[&mail.code()]), "email_exists");
+    assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "email_exists");
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "session");
+    assert_eq!(json(&mut database.superuser(), "select to_jsonb(count(*)) from auth.users", &[]), json!(1));
+}
+
+/// XA1, XA3, B024: somebody makes an account with the victim's address, with a password and a session; the victim proves the
+/// address by magic link, code or reset: nothing of the other's is left. A magic link to a proved account drops nothing.
+#[test]
+fn what_was_made_in_advance_is_gone() {
+    let database = confirming("immediate");
+    let mut app = database.app();
+    let ways: [(&str, &str); 4] = [
+        ("send_otp($1)", "verify_link($2)"),
+        ("send_otp($1)", "verify_otp($1, $3)"),
+        ("request_password_reset($1)", "verify_link($2)"),
+        ("request_password_reset($1)", "reset_password($2, 'staple correct horse')"),
+    ];
+    for (number, (ask, prove)) in ways.into_iter().enumerate() {
+        for is_proved in [false, true] {
+            let email = format!("victim{number}-{is_proved}@example.org");
+            let trap = match is_proved {
+                false => auth_harness::sign_up(&mut app, &email, RIGHT),
+                true => proved(&database, &email),
+            };
+            let change = auth_harness::acting(&mut app, &trap.access_token, |transaction| {
+                said(transaction, "update_email('thief@example.net', $1)", &[&RIGHT])
+            });
+            assert_eq!(change, "confirmation_sent");
+            let pending = mails(&database);
+            let mail = mailed(&database, ask, &[&email]);
+            let call = prove.replace("$2", "$1").replace("$3", "$2");
+            let said_now = match prove.contains("$2") {
+                true => said(&mut app, &call, &[&mail.token()]),
+                false => said(&mut app, &call, &[&email, &mail.code()]),
+            };
+            assert!(["session", "password_changed"].contains(&&*said_now), "{ask}, {prove}: {said_now}");
+            let is_gone = !is_proved || prove.starts_with("reset");
+            let password = said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]);
+            assert_eq!(password == "invalid_credentials", is_gone, "{ask}, {prove}, {is_proved}: {password}");
+            assert_eq!(crate::refresh::standing(&mut app, &trap).is_some(), is_gone, "{ask}, {prove}, {is_proved}");
+            let refreshed = crate::refresh::refresh(&mut app, &trap.refresh_token).is_err();
+            assert_eq!(refreshed, is_gone, "{ask}, {prove}, {is_proved}");
+            for mail in &pending {
+                let change = said(&mut app, "verify_link($1)", &[&mail.token()]);
+                assert_eq!(change == "otp_expired", is_gone, "{ask}, {prove}, {is_proved}: {change}");
+            }
+            mails(&database);
+        }
+    }
+}
