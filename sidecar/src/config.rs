@@ -102,7 +102,7 @@ pub enum SameSite {
     None,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Captcha {
     /// Nobody is asked for a captcha as long as this is not set.
@@ -223,12 +223,6 @@ impl Default for Cookie {
             max_age_seconds: 30 * 86_400,
             shared_domains: Vec::new(),
         }
-    }
-}
-
-impl Default for Captcha {
-    fn default() -> Self {
-        Captcha { provider: None, secret: String::new(), verify_url: None, bypass_on_loopback: false }
     }
 }
 
@@ -378,7 +372,7 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    let is_secret = name == "database.url" || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+    let is_secret = ["database.url", "courier.listen_url"].contains(&name) || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),
