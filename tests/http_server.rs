@@ -74,7 +74,7 @@ fn faults_are_told_to_the_log_only() {
 fn a_transaction_pooler_does_not_matter() {
     let database = Cluster::shared().database().without_limits();
     let pooler = database.cluster().pgbouncer(database.name(), "sidecar", 3);
-    let sidecar = Sidecar::start_at(&pooler.url("sidecar"), database.cluster().socket_dir(), &[]);
+    let sidecar = Sidecar::start_at(&pooler.url("sidecar"), &[]);
     let people: Vec<_> = (0..4).map(|number| sign_up(&sidecar, &format!("p{number}@example.org"))).collect();
     let replies = storm(8, |index| {
         let person = &people[index % 4];

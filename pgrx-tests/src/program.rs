@@ -1,8 +1,8 @@
-//! The sidecar's program without its HTTP: a courier that is killed, an inbox.
+//! The sidecar's own program, as an operator starts it: by settings in the environment, ended by signals.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -10,8 +10,7 @@ use nix::unistd::Pid;
 
 use crate::concurrency::wait_until;
 use crate::config::fresh_directory;
-use crate::process::spawn_bound;
-use crate::sidecar::sidecar_program;
+use crate::process::{forget_environment, spawn_bound};
 
 /// A running `auth-sidecar`; it is killed with the value.
 pub struct Program {
@@ -19,11 +18,29 @@ pub struct Program {
     directory: PathBuf,
 }
 
-/// The program with these settings and nothing else in its environment, not yet started.
+/// The program with these settings, not yet started. `AUTH_SIDECAR` names it; otherwise it is the one that cargo built
+/// beside this test.
 pub fn sidecar_command(arguments: &[&str], settings: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(sidecar_program());
-    command.env_clear().args(arguments).envs(settings.iter().copied()).stdin(Stdio::null());
+    let path = std::env::var_os("AUTH_SIDECAR").map(PathBuf::from).unwrap_or_else(|| {
+        let test = std::env::current_exe().expect("a test knows where it is");
+        let built = test.ancestors().nth(2).expect("a test is two directories deep").join("auth-sidecar");
+        assert!(built.exists(), "there is no {}: run `cargo build -p auth-sidecar`", built.display());
+        built
+    });
+    let mut command = Command::new(path);
+    forget_environment(&mut command);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("AUTH_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments).envs(settings.iter().copied()).stdin(Stdio::null());
     command
+}
+
+/// Runs a command of the sidecar to its end.
+pub fn run_sidecar(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    sidecar_command(arguments, settings).output().expect("the sidecar can be started")
 }
 
 impl Program {
@@ -78,6 +95,11 @@ impl Program {
             ended.is_some()
         });
         ended.expect("it has ended")
+    }
+
+    /// How it ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("a child can be waited for")
     }
 
     pub fn running(&mut self) -> bool {
