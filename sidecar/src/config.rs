@@ -272,7 +272,10 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
-            .filter(|name| !["smtp__user", "smtp__password"].contains(&name.as_str().to_ascii_lowercase().as_str()))
+            .filter(|name| {
+                !["smtp__user", "smtp__password", "captcha__secret"]
+                    .contains(&name.as_str().to_ascii_lowercase().as_str())
+            })
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
@@ -280,9 +283,11 @@ impl Config {
             config.external_url.pop();
         }
         // A password may look like a number, which the reader of the environment would make of it.
-        for (name, value) in
-            [("AUTH_SMTP__USER", &mut config.smtp.user), ("AUTH_SMTP__PASSWORD", &mut config.smtp.password)]
-        {
+        for (name, value) in [
+            ("AUTH_SMTP__USER", &mut config.smtp.user),
+            ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
+            ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
+        ] {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
