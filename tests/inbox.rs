@@ -4,34 +4,22 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use auth_harness::{Program, run_sidecar, sidecar_command, wait_until};
+use auth_harness::{Inbox, run_sidecar, wait_until};
 use serde_json::{Value, json};
 
 use crate::courier_stage::{Stage, payload_with};
 
-struct Inbox {
-    _program: Program,
-    smtp: u16,
-    http: u16,
+/// A developer's browser.
+trait Browse {
+    fn ask(&self, method: &str, path: &str, host: &str) -> (String, String);
+    fn get(&self, path: &str) -> (String, String);
+    fn messages(&self) -> Vec<Value>;
 }
 
-impl Inbox {
-    fn start() -> Inbox {
-        let mut program =
-            Program::start(sidecar_command(&["inbox", "--smtp", "127.0.0.1:0", "--http", "127.0.0.1:0"], &[]));
-        program.wait_for_log("shown at");
-        let said = program.log();
-        let ports: Vec<u16> = said
-            .split("127.0.0.1:")
-            .skip(1)
-            .map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap())
-            .collect();
-        Inbox { _program: program, smtp: ports[0], http: ports[1] }
-    }
-
+impl Browse for Inbox {
     /// Head and body.
     fn ask(&self, method: &str, path: &str, host: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.http)).unwrap();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.http())).unwrap();
         write!(stream, "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -40,7 +28,7 @@ impl Inbox {
     }
 
     fn get(&self, path: &str) -> (String, String) {
-        self.ask("GET", path, &format!("127.0.0.1:{}", self.http))
+        self.ask("GET", path, &format!("127.0.0.1:{}", self.http()))
     }
 
     fn messages(&self) -> Vec<Value> {
@@ -53,7 +41,7 @@ impl Inbox {
 fn a_developer_reads_the_mail() {
     let inbox = Inbox::start();
     let mut stage = Stage::new();
-    stage.set("AUTH_SMTP__PORT", &inbox.smtp.to_string());
+    stage.set("AUTH_SMTP__PORT", inbox.smtp());
     let user = json!({"id": "1", "email": "ada@example.org", "user_metadata": {"name": "<script>alert(1)</script>"}});
     let template = json!({"subject": "Hi {{ user.user_metadata.name }}", "text_body": "{{ user.user_metadata.name }}\n.\n{{ confirmation_url }}",
         "html_body": "<p>{{ code }}</p><script>alert(2)</script>"});
@@ -83,7 +71,7 @@ fn a_developer_reads_the_mail() {
     let one: Value = serde_json::from_str(&inbox.get(&format!("/api/messages/{}", mail["id"])).1).unwrap();
     assert_eq!(one["subject"], mail["subject"]);
     assert!(inbox.get("/api/messages/999").0.contains(" 404 "));
-    let host = format!("localhost:{}", inbox.http);
+    let host = format!("localhost:{}", inbox.http());
     assert!(inbox.ask("DELETE", "/api/messages", &host).0.contains(" 204 "));
     assert!(inbox.messages().is_empty());
 }
@@ -101,7 +89,7 @@ fn the_inbox_is_for_this_machine_only() {
         let refused = run_sidecar(&arguments, &[]);
         assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("loopback"), "{option}");
     }
-    let taken = format!("127.0.0.1:{}", inbox.smtp);
+    let taken = format!("127.0.0.1:{}", inbox.smtp());
     let second = run_sidecar(&["inbox", "--smtp", &taken, "--http", "127.0.0.1:0"], &[]);
     assert!(String::from_utf8_lossy(&second.stderr).contains("cannot listen"), "a clash is told");
 }
@@ -110,10 +98,10 @@ fn the_inbox_is_for_this_machine_only() {
 #[test]
 fn the_inbox_takes_many_at_once() {
     let inbox = Inbox::start();
-    let mut endless = TcpStream::connect(("127.0.0.1", inbox.smtp)).unwrap();
+    let mut endless = TcpStream::connect(format!("127.0.0.1:{}", inbox.smtp())).unwrap();
     endless.write_all(b"EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\nhalf a mail").unwrap();
     auth_harness::storm(8, |index| {
-        let mut stream = TcpStream::connect(("127.0.0.1", inbox.smtp)).unwrap();
+        let mut stream = TcpStream::connect(format!("127.0.0.1:{}", inbox.smtp())).unwrap();
         let words = format!(
             "EHLO me\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c{index}@d.example>\r\nDATA\r\nSubject: {index}\r\n\r\nx\r\n.\r\nQUIT\r\n"
         );
