@@ -377,9 +377,8 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    // Connection strings may hold a password.
-    let secrets = ["database.url", "courier.listen_url", "captcha.secret", "smtp.password"];
-    let is_secret = secrets.contains(&name);
+    let is_secret = ["database.url", "courier.listen_url"].contains(&name)
+        || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),
