@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# The main job, played through psql as an app's own login: two people sign up, each sees only their own rows, forged
-# identities are refused, and whoever signs out is blind at the next statement. `./dev up` runs it last.
+# The main job, played through psql as an app's own login: two people sign up and confirm their addresses by mail, each sees
+# only their own rows, forged identities are refused, and whoever signs out is blind at the next statement. `./dev up` runs it
+# last.
 #
-# Wants DATABASE_URL (superuser), APP_DATABASE_URL (a member of anon and authenticated) and, on PATH, psql and python3.
+# Wants DATABASE_URL (superuser), APP_DATABASE_URL (a member of anon and authenticated), INBOX_URL (where mails arrive) and, on
+# PATH, psql and python3.
 # What is printed after an arrow is what the server answered. Anything unexpected ends the script with status 1.
 set -euo pipefail
-: "${DATABASE_URL:?is in .dev/env}" "${APP_DATABASE_URL:?is in .dev/env}"
+: "${DATABASE_URL:?is in .dev/env}" "${APP_DATABASE_URL:?is in .dev/env}" "${INBOX_URL:?is in .dev/env}"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 unset PGOPTIONS
 
@@ -83,20 +85,55 @@ superuser -f "$here/main-job.sql"
 show "policy on notes" "$(superuser -c "select qual from pg_policies where tablename = 'notes'")"
 show "the app's login" "$(app -c "select session_user || ', may be: ' || string_agg(r.rolname, ' or ' order by r.rolname)
     from pg_roles r where pg_has_role(session_user, r.oid, 'member') and r.rolname <> session_user")"
-# Used in step 5: it lives for one second.
+# One of the forged tokens below: it lives for one second.
 brief_key=$(superuser -c "select auth.create_key('anon', interval '1 second') ->> 'key'")
 
-step "Two people sign up, over the app's login"
-sign_up() {
-    app -v email="$1" -v password="$PASSWORD" -F ' ' <<'END'
-select s ->> 'access_token', s ->> 'refresh_token', s -> 'user' ->> 'id', s ->> 'status', s -> 'user' ->> 'email'
-from auth.sign_up(:'email', :'password') as s;
+# mailed_code ADDRESS: the code of the newest mail to it, once it has arrived.
+mailed_code() {
+    python3 - "$INBOX_URL" "$1" <<'END'
+import json, re, sys, time, urllib.request
+inbox, address = sys.argv[1:]
+read = lambda path: json.load(urllib.request.urlopen(inbox + path))
+deadline = time.monotonic() + 30
+while time.monotonic() < deadline:
+    for mail in read("/api/messages"):
+        if address in json.dumps(mail["to"]):
+            print(re.search(r"\b\d{6}\b", read(f"/api/messages/{mail['id']}")["text"]).group())
+            sys.exit()
+    time.sleep(0.1)
+sys.exit(f"no mail to {address}")
 END
 }
-read -r ada_token ada_refresh ada_id status email < <(sign_up "$ADA") || die 'no sign-up'
-show "auth.sign_up('$ADA', ...)" "$status, $email, $ada_id"
-read -r grace_token _ grace_id status email < <(sign_up "$GRACE") || die 'no sign-up'
-show "auth.sign_up('$GRACE', ...)" "$status, $email, $grace_id"
+
+step "Two people sign up, over the app's login; the addresses have to be confirmed"
+superuser -c "select from unnest(array['$ADA', '$GRACE']) as address, auth.guard_reset(address)"
+sign_up() {
+    app -v email="$1" -v password="$PASSWORD" <<'END'
+select s ->> 'status' from auth.sign_up(:'email', :'password') as s;
+END
+}
+for address in "$ADA" "$GRACE"; do
+    status=$(sign_up "$address") || die 'no sign-up'
+    show "auth.sign_up('$address', ...)" "$status"
+    [ "$status" = confirmation_sent ] || die 'no confirmation was asked for'
+done
+ada_token='' grace_token='' ada_id=''
+show_refusal 'she signs in before that' '55000 email_not_confirmed' <<<"select auth.sign_in('$ADA', '$PASSWORD');"
+
+step "The mails have left the database with the sign-ups: each confirms by the code in it"
+confirm() {
+    app -v email="$1" -v code="$2" -F ' ' <<'END'
+select s ->> 'access_token', s ->> 'refresh_token', s -> 'user' ->> 'id', s ->> 'status', s -> 'user' ->> 'email'
+from auth.verify_otp(:'email', :'code') as s;
+END
+}
+ada_code=$(mailed_code "$ADA") || die 'no mail'
+grace_code=$(mailed_code "$GRACE") || die 'no mail'
+read -r ada_token ada_refresh ada_id status email < <(confirm "$ADA" "$ada_code") || die 'not confirmed'
+show "auth.verify_otp('$ADA', '$ada_code')" "$status, $email, $ada_id"
+read -r grace_token _ grace_id status email < <(confirm "$GRACE" "$grace_code") || die 'not confirmed'
+show "auth.verify_otp('$GRACE', '$grace_code')" "$status, $email, $grace_id"
+show_refusal 'the same code once more' '28000 otp_expired' <<<"select auth.verify_otp('$ADA', '$ada_code');"
 
 step "Each adds notes; nobody says whose they are, the column's default asks auth.uid()"
 show_answer 'Ada adds two' "2" <<'END'

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use auth_harness::{Client, Cluster, Database, json, refused};
+use auth_harness::{Client, Cluster, Database, Inbox, Sidecar, json, refused};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -379,6 +379,9 @@ fn pages_name_what_is_there() {
 fn the_main_job_plays() {
     let cluster = Cluster::start();
     let database = cluster.database();
+    json(&mut database.superuser(), "select auth.apply_profile('supabase')", &[]);
+    let inbox = Inbox::start();
+    let _sidecar = Sidecar::start(&database, &inbox.settings());
     for _ in 0..2 {
         let mut job = cluster.command("psql");
         let programs = Path::new(job.get_program()).parent().unwrap().to_owned();
@@ -388,7 +391,8 @@ fn the_main_job_plays() {
         job.arg(root().join("examples/main-job.sh"))
             .env("PATH", path)
             .env("DATABASE_URL", database.url("postgres"))
-            .env("APP_DATABASE_URL", database.url("app"));
+            .env("APP_DATABASE_URL", database.url("app"))
+            .env("INBOX_URL", inbox.url());
         let output = job.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -11,10 +11,13 @@ mod concurrency;
 mod config;
 mod database;
 mod faults;
-mod mail;
 mod http;
+mod inbox;
+mod mail;
 mod pooler;
 mod process;
+mod program;
+mod relay;
 mod sidecar;
 mod standby;
 
@@ -25,11 +28,14 @@ pub use config::ClusterBuilder;
 pub use database::Database;
 pub use faults::{Wire, rounds, signal};
 pub use http::{Ask, Reply};
+pub use inbox::Inbox;
 pub use mail::{Mail, claim, mails, settle, the_mail};
 pub use nix::sys::signal::Signal;
 pub use pooler::Pooler;
 pub use process::{bin_directory, running};
-pub use sidecar::{Sidecar, run_sidecar, sidecar_program};
+pub use program::{Program, run_sidecar, sidecar_command};
+pub use relay::{Relay, RelayOptions, Taken};
+pub use sidecar::Sidecar;
 
 /// What the tests need of the driver, so that they name one crate.
 pub use postgres::{self, Client, GenericClient, Row, Transaction, types::ToSql};

@@ -44,6 +44,7 @@ pub enum Argument {
     Json(Value),
     Uuid(Uuid),
     Bool(bool),
+    Int(i32),
 }
 
 impl Argument {
@@ -57,6 +58,7 @@ impl Argument {
             Argument::Json(value) => (value, Type::JSONB),
             Argument::Uuid(id) => (id, Type::UUID),
             Argument::Bool(yes) => (yes, Type::BOOL),
+            Argument::Int(number) => (number, Type::INT4),
         }
     }
 }
@@ -167,7 +169,7 @@ fn unreachable(error: &tokio_postgres::Error) -> Error {
 }
 
 /// TLS whose certificates are verified: against the public authorities, or against a file of one's own.
-fn tls(ca_file: Option<&Path>) -> std::result::Result<MakeRustlsConnect, String> {
+pub fn tls(ca_file: Option<&Path>) -> std::result::Result<MakeRustlsConnect, String> {
     let mut roots = RootCertStore::empty();
     match ca_file {
         Some(file) => {

@@ -1,6 +1,8 @@
 //! `auth-sidecar`: HTTP in front of the extension. It has no state and decides nothing: every handler parses, calls
 //! one SQL function in one round trip and answers.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod answer;
 mod captcha;
 mod client_ip;
@@ -8,10 +10,11 @@ mod config;
 mod cookies;
 mod cors;
 mod counters;
+mod courier;
 mod db;
 mod error;
+mod inbox;
 mod log;
-
 mod origin;
 mod outbound;
 mod page;
@@ -44,6 +47,10 @@ enum Command {
     Serve,
     /// Read the settings, print those in force or what is wrong with them, and exit.
     CheckConfig,
+    /// Look at the mails, and try the relay.
+    Mail(courier::command::Mail),
+    /// For development: receive mail and show it in a browser, on this machine only.
+    Inbox(inbox::Inbox),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
     Openapi,
 }
@@ -60,25 +67,33 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
-    let read = || Config::read(arguments.config.as_deref());
+    let file = arguments.config.as_deref();
     match arguments.command {
         Command::Serve => {
-            let config = read()?;
+            let config = Config::read(file)?;
             log::start(&config.log);
-            let runtime = tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(config.http.threads)
-                .enable_all()
-                .build()
-                .map_err(|error| format!("cannot start the runtime: {error}"))?;
-            runtime.block_on(server::serve(config))
+            runtime(config.http.threads)?.block_on(server::serve(config))
         }
         Command::CheckConfig => {
-            read()?.lines().iter().for_each(|line| println!("{line}"));
+            Config::read(file)?.lines().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
+        Command::Mail(mail) => {
+            let config = Config::read_partly(file)?;
+            runtime(1)?.block_on(courier::command::run(mail, &config))
+        }
+        Command::Inbox(inbox) => runtime(1)?.block_on(inbox::serve(inbox)),
         Command::Openapi => {
             println!("{}", routes::description());
             Ok(())
         }
     }
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, String> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start the runtime: {error}"))
 }

@@ -44,6 +44,17 @@ impl Default for Settings {
     }
 }
 
+impl Settings {
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub fn check(&self) -> Result<(), String> {
+        match self.timeout_seconds {
+            1..=30 => Ok(()),
+            _ => Err("outbound.timeout_seconds is not between 1 and 30".into()),
+        }
+    }
+}
+
 impl Outbound {
     /// # Errors
     /// Why TLS cannot be set up.

@@ -21,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
 use crate::cors::Cors;
+use crate::courier;
 use crate::db::Db;
 use crate::error::Error;
 use crate::outbound::Outbound;
@@ -61,8 +62,19 @@ pub async fn serve(config: Config) -> Result<(), String> {
     };
     let app = router(state.clone());
     let stop = stop_signal()?;
+    let courier = courier::start(&state.config, state.db.clone())?;
+    let stop = async {
+        stop.await;
+        // Mails under way are finished while requests are.
+        if let Some(courier) = &courier {
+            courier.stop();
+        }
+    };
     tracing::info!(listen = %state.config.http.listen, version = env!("CARGO_PKG_VERSION"), "ready");
     accept_until(listener, app, &state, stop).await;
+    if let Some(courier) = courier {
+        courier.ended().await;
+    }
     state.db.close();
     tracing::info!("stopped");
     Ok(())

@@ -1,0 +1,212 @@
+//! The loop: claim, deliver, settle, sleep until told or until the next look.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio_postgres::NoTls;
+use tokio_postgres::config::SslMode;
+
+use crate::config::{Config, Tls as DatabaseTls};
+use crate::db::{self, Db};
+use crate::error::Error;
+use crate::outbound::Outbound;
+
+use super::delivery::Delivery;
+use super::listen::listen;
+use super::outbox::{Claimed, Settled, claim, settle};
+use super::outcome::Outcome;
+use super::relay::Relay;
+use super::{render, settings};
+
+/// After an error of the database; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How often a stopping courier tries to settle what it has sent.
+const LAST_ATTEMPTS: u32 = 3;
+
+/// The courier's task, and how it is told to end.
+pub struct Courier {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+struct Loop {
+    db: Db,
+    delivery: Arc<Delivery>,
+    claim_at_once: usize,
+    begin_within: Duration,
+    concurrency: usize,
+    poll: Duration,
+    wake: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+}
+
+/// Starts the courier; None where the settings have no relay.
+///
+/// # Errors
+/// What is wrong with the settings.
+pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
+    if !config.courier.enabled {
+        return Ok(None);
+    }
+    if !config.smtp.configured() {
+        tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox");
+        return Ok(None);
+    }
+    let delivery = Delivery {
+        relay: Relay::new(&config.smtp)?,
+        outbound: Outbound::new(&config.outbound)?,
+        environment: render::environment(),
+        external_url: config.external_url.clone(),
+        locale: config.courier.locale.clone(),
+    };
+    let longest = config.smtp.timeout().max(Duration::from_secs(config.outbound.timeout_seconds));
+    let url = if config.courier.listen_url.is_empty() { &config.database.url } else { &config.courier.listen_url };
+    let server: tokio_postgres::Config =
+        url.parse().map_err(|_| "courier.listen_url is not a connection string".to_owned())?;
+    let (stop, stopped) = watch::channel(false);
+    let wake = Arc::new(Notify::new());
+    let courier = Loop {
+        db,
+        delivery: Arc::new(delivery),
+        claim_at_once: config.courier.claim_at_once(longest),
+        begin_within: settings::begin_within(longest),
+        concurrency: config.courier.concurrency,
+        poll: Duration::from_secs(config.courier.poll_seconds),
+        wake: Arc::clone(&wake),
+        stop: stopped.clone(),
+    };
+    let listener = match config.database.tls {
+        DatabaseTls::Off => tokio::spawn(listen(server, NoTls, wake, stopped)),
+        DatabaseTls::Verify => {
+            let mut server = server;
+            server.ssl_mode(SslMode::Require);
+            tokio::spawn(listen(server, db::tls(config.database.ca_file.as_deref())?, wake, stopped))
+        }
+    };
+    let task = tokio::spawn(async move {
+        courier.run().await;
+        listener.abort();
+    });
+    Ok(Some(Courier { stop, task }))
+}
+
+impl Courier {
+    /// Asks it to end; what is being sent is finished.
+    pub fn stop(&self) {
+        // It fails only if the task is gone already.
+        let _ = self.stop.send(true);
+    }
+
+    pub async fn ended(self) {
+        if self.task.await.is_err() {
+            tracing::error!("the courier ended by a fault of the program");
+        }
+    }
+}
+
+impl Loop {
+    async fn run(mut self) {
+        tracing::info!(batch = self.claim_at_once, "the courier is ready");
+        // What was delivered is remembered until the database knows it, however long it is away.
+        let mut unsettled: Vec<Settled> = Vec::new();
+        let mut failures = 0;
+        while !self.stopping() || (!unsettled.is_empty() && failures < LAST_ATTEMPTS) {
+            match self.turn(&mut unsettled).await {
+                Ok(true) => failures = 0,
+                Ok(false) => {
+                    failures = 0;
+                    self.sleep(self.poll).await;
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(
+                        cause = error.cause().unwrap_or(error.code()),
+                        failures,
+                        "the outbox cannot be reached"
+                    );
+                    self.sleep(pause(failures)).await;
+                }
+            }
+        }
+        self.delivery.relay.close().await;
+        tracing::info!("the courier has stopped");
+    }
+
+    /// Settles what is left, then claims and delivers once. Whether there was anything to do.
+    async fn turn(&mut self, unsettled: &mut Vec<Settled>) -> Result<bool, Error> {
+        self.settle(unsettled).await?;
+        if self.stopping() {
+            return Ok(true);
+        }
+        let rows = claim(&self.db, self.claim_at_once).await?;
+        if rows.is_empty() {
+            return Ok(false);
+        }
+        self.deliver(rows, unsettled).await?;
+        Ok(true)
+    }
+
+    /// A few at a time, and what is done is settled at once, together with what else is done by then: between a relay's
+    /// answer and the settlement a kill means a second mail, so that moment is short. Rows that were not begun when the
+    /// courier is told to stop, or too late for their lease, are left to it.
+    async fn deliver(&self, rows: Vec<Claimed>, unsettled: &mut Vec<Settled>) -> Result<(), Error> {
+        let claimed = Instant::now();
+        let deliveries = stream::iter(rows).map(|row| async move {
+            if self.stopping() || claimed.elapsed() > self.begin_within {
+                return None;
+            }
+            Some(self.deliver_apart(row).await)
+        });
+        let mut done = deliveries.buffer_unordered(self.concurrency).ready_chunks(self.claim_at_once);
+        let mut settled = Ok(());
+        while let Some(chunk) = done.next().await {
+            unsettled.extend(chunk.into_iter().flatten());
+            // A database that is away is not waited for while there is mail that its lease still covers.
+            if settled.is_ok() {
+                settled = self.settle(unsettled).await;
+            }
+        }
+        settled
+    }
+
+    /// In a task of its own: it goes on while others are settled, and a row that trips the program keeps nobody.
+    async fn deliver_apart(&self, row: Claimed) -> Settled {
+        let (id, attempts) = (row.id, row.attempts);
+        let delivery = Arc::clone(&self.delivery);
+        tokio::spawn(async move { delivery.deliver(row).await }).await.unwrap_or_else(|_| {
+            tracing::error!(%id, "a delivery ended by a fault of the program");
+            Settled { id, attempts, outcome: Outcome::retry("fault", "the courier has a fault") }
+        })
+    }
+
+    async fn settle(&self, unsettled: &mut Vec<Settled>) -> Result<(), Error> {
+        settle(&self.db, unsettled).await?;
+        unsettled.clear();
+        Ok(())
+    }
+
+    fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    async fn sleep(&mut self, longest: Duration) {
+        if self.stopping() {
+            // Only what was sent already keeps a stopping courier.
+            return tokio::time::sleep(longest.min(FIRST_PAUSE)).await;
+        }
+        tokio::select! {
+            () = self.wake.notified() => {}
+            () = tokio::time::sleep(longest) => {}
+            _ = self.stop.changed() => {}
+        }
+    }
+}
+
+pub(super) fn pause(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
+}
