@@ -18,6 +18,7 @@ mod pooler;
 mod process;
 mod program;
 mod relay;
+mod script;
 mod sidecar;
 mod standby;
 
@@ -35,6 +36,7 @@ pub use pooler::Pooler;
 pub use process::{bin_directory, running};
 pub use program::{Program, run_sidecar, sidecar_command};
 pub use relay::{Relay, RelayOptions, Taken};
+pub use script::{run_node, run_python};
 pub use sidecar::Sidecar;
 
 /// What the tests need of the driver, so that they name one crate.

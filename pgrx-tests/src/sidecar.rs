@@ -28,7 +28,9 @@ impl Sidecar {
     pub fn start_at(url: &str, settings: &[(&str, &str)]) -> Sidecar {
         let port = free_port();
         let listen = format!("127.0.0.1:{port}");
-        let mut command = sidecar_command(&["serve"], &[("AUTH_DATABASE__URL", url), ("AUTH_HTTP__LISTEN", &listen)]);
+        let external = format!("http://{listen}/auth/v1");
+        let own = [("AUTH_DATABASE__URL", url), ("AUTH_HTTP__LISTEN", &listen), ("AUTH_EXTERNAL_URL", &external)];
+        let mut command = sidecar_command(&["serve"], &own);
         command.envs(settings.iter().copied());
         let mut program = Program::start(command);
         wait_until("the sidecar to answer", Duration::from_secs(30), || {

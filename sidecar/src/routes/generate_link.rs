@@ -68,9 +68,11 @@ async fn generate_link(
 /// SQL does not know where this service is reached.
 fn action_link(external_url: &str, made: &Value) -> String {
     let text = |name: &str| made[name].as_str().unwrap_or_default();
+    // Which of the two addresses a link of a change is for, its token knows.
+    let kind = text("verification_type").trim_end_matches("_current").trim_end_matches("_new");
     let query = form_urlencoded::Serializer::new(String::new())
         .append_pair("token", text("hashed_token"))
-        .append_pair("type", text("verification_type"))
+        .append_pair("type", kind)
         .append_pair("redirect_to", text("redirect_to"))
         .finish();
     format!("{external_url}/verify?{query}")
