@@ -140,14 +140,28 @@ pub fn send(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<()> {
     }
 }
 
-/// Mails the confirmation of a change to the new address, or tells its owner that somebody named it: in both cases the mails
-/// before are void and a change waits, so that whoever asked sees no difference.
-pub fn send_change(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<()> {
-    match users::find_by_email(mail.to)?.filter(|other| other.id != user_id) {
-        None => send(user_id, mail, config),
+/// The mails of a change of address: to the new one, and to the old one where that has to agree. Where somebody has the new
+/// address already, its owner is told; the mails before are void and a change waits all the same, so that whoever asked sees no
+/// difference.
+pub fn send_change(user_id: Uuid, new: &Email, old: Option<&Email>, wish: &Wish, config: &Config) -> Result<()> {
+    let mail = |purpose, kind, to| Mail {
+        purpose,
+        kind,
+        to,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data: json!({"new_email": new.address(), "needs_both": old.is_some()}),
+    };
+    if let Some(old) = old {
+        send(user_id, &mail(Purpose::EmailChangeCurrent, "email_change_current", old), config)?;
+    }
+    let to_new = mail(Purpose::EmailChange, "email_change", new);
+    match users::find_by_email(new)?.filter(|other| other.id != user_id) {
+        None => send(user_id, &to_new, config),
         Some(other) => {
-            hand_out(user_id, mail, config)?;
-            tell_owner("existing_account", other.id, mail.to, config)
+            hand_out(user_id, &to_new, config)?;
+            tell_owner("existing_account", other.id, new, config)
         }
     }
 }
