@@ -4,6 +4,7 @@
 mod acceptance_guard;
 mod account;
 mod admin;
+mod announcements;
 mod anonymous;
 mod asking;
 mod audit;
@@ -65,6 +66,7 @@ mod identity;
 mod inbox;
 mod independent;
 mod install;
+mod invitation;
 mod keys;
 mod logs;
 mod minting;
