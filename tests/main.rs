@@ -68,6 +68,7 @@ mod keys;
 mod logs;
 mod minting;
 mod networks;
+mod openapi;
 mod otp;
 mod otp_kinds;
 mod outbox;
