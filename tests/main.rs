@@ -71,6 +71,7 @@ mod keys;
 mod logs;
 mod minting;
 mod networks;
+mod openapi;
 mod otp;
 mod otp_kinds;
 mod otp_races;

@@ -1,11 +1,12 @@
 //! Answers as the OpenAPI description shows them. SQL makes the real ones, so nothing here is ever filled in.
 #![expect(dead_code, reason = "read by the derive macro only")]
 
+use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct Session {
     access_token: String,
     /// `bearer`
@@ -19,7 +20,7 @@ pub struct Session {
     user: User,
 }
 
-#[derive(ToSchema)]
+#[derive(Serialize, ToSchema)]
 pub struct User {
     id: Uuid,
     aud: String,
@@ -40,11 +41,38 @@ pub struct User {
     banned_until: Option<String>,
 }
 
-/// As sent to requests with `X-Supabase-Api-Version: 2024-01-01`; others get `{code: status, error_code, msg}`.
-#[derive(ToSchema)]
-pub struct Refusal {
-    /// A stable word
-    code: String,
-    message: String,
-    weak_password: Option<Value>,
+/// Of a sign-up: the user alone where the address is to be confirmed first.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum SignedUp {
+    Session(Session),
+    User(User),
+}
+
+/// Of a link or a code: `msg` where the other address has to be confirmed too.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Verified {
+    Session(Session),
+    Half { msg: String, code: String },
+}
+
+/// The first form to requests with `X-Supabase-Api-Version: 2024-01-01` or later, the second to others.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Refusal {
+    New {
+        /// A stable word
+        code: String,
+        message: String,
+        weak_password: Option<Value>,
+    },
+    Old {
+        /// The status
+        code: u16,
+        /// A stable word
+        error_code: String,
+        msg: String,
+        weak_password: Option<Value>,
+    },
 }

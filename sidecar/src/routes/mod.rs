@@ -25,7 +25,9 @@ use axum::Router;
 use axum::routing::get;
 use http::header;
 use utoipa::OpenApi;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, PathItem, Ref, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::Config;
@@ -69,7 +71,33 @@ pub fn description() -> String {
     let (_, mut description) = described().split_for_parts();
     let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build());
     description.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    description.paths.paths.values_mut().flat_map(operations).for_each(describe_refusals);
     description.to_pretty_json().unwrap_or_default()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+}
+
+/// What every operation may refuse, beside what its handler says: refusals are made in one place for all of them.
+fn describe_refusals(operation: &mut Operation) {
+    let mut statuses = vec![
+        ("400", "the request makes no sense"),
+        ("429", "too often; `Retry-After` says how long to wait"),
+        ("503", "the database is not there now"),
+        ("504", "it took too long"),
+    ];
+    if operation.security.is_some() {
+        statuses.extend([("401", "no bearer"), ("403", "a bearer that is not good, or not for this")]);
+    }
+    if operation.request_body.is_some() {
+        statuses.extend([("413", "the body is too long"), ("422", "not with these values, or not in this state")]);
+    }
+    for (status, text) in statuses {
+        let content = Content::new(Some(Ref::from_schema_name("Refusal")));
+        let response = ResponseBuilder::new().description(text).content("application/json", content).build();
+        operation.responses.responses.entry(status.to_owned()).or_insert_with(|| response.into());
+    }
 }
 
 fn described() -> OpenApiRouter<State> {

@@ -38,7 +38,7 @@ struct SignUp {
 /// the latter says nothing.
 #[utoipa::path(post, path = "/signup", tag = "sign-in", request_body = SignUp,
     params(("redirect_to" = Option<String>, Query, description = "where the mailed link leads")),
-    responses((status = 200, body = shapes::Session), (status = 422, body = shapes::Refusal)))]
+    responses((status = 200, body = shapes::SignedUp), (status = 422, body = shapes::Refusal)))]
 async fn sign_up(
     Shared(state): Shared<State>,
     caller: Caller,

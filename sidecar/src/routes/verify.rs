@@ -42,7 +42,9 @@ struct Proof {
     params(("token" = String, Query, description = "of the link"), ("type" = String, Query, description = "of the link"),
         ("redirect_to" = Option<String>, Query, description = "where errors are shown, if it is allowed")),
     responses((status = 200, description = "a page with a button", content_type = "text/html"),
-        (status = 303, description = "the link is spent, expired or unknown: error in the fragment")))]
+        (status = 303, description = "the link is spent, expired or unknown: error in the fragment"),
+        (status = 400, description = "the link is not complete", content((shapes::Refusal = "application/json"),
+            (String = "text/html")))))]
 async fn show_page(Shared(state): Shared<State>, caller: Caller, query: Query) -> Result<Response> {
     let (Some(token), Some(kind)) = (query.get("token"), query.get("type")) else {
         return Ok(page::notice(StatusCode::BAD_REQUEST, "It is not complete. Open it again from the mail."));
@@ -59,8 +61,9 @@ async fn show_page(Shared(state): Shared<State>, caller: Caller, query: Query) -
 
 /// Spend a link (`token_hash`) or a code (`email` and `token`). The page's form gets a redirect, JSON a session.
 #[utoipa::path(post, path = "/verify", tag = "sign-in", request_body = Proof,
-    responses((status = 200, body = shapes::Session), (status = 303, description = "to where the link leads, with a \
-        code in the query or the session in the fragment"), (status = 403, body = shapes::Refusal)))]
+    responses((status = 200, body = shapes::Verified), (status = 303, description = "to where the link leads, with a \
+        code in the query or the session in the fragment"), (status = 400, description = "the request makes no sense",
+        content((shapes::Refusal = "application/json"), (String = "text/html"))), (status = 403, body = shapes::Refusal)))]
 async fn verify(
     Shared(state): Shared<State>,
     caller: Caller,
