@@ -94,6 +94,7 @@ mod supabase_js;
 mod surface;
 mod tidy;
 mod upgrade;
+mod web_example;
 mod worker;
 mod worker_databases;
 mod worker_faults;

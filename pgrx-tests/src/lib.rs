@@ -25,7 +25,7 @@ mod standby;
 pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
 pub use cluster::Cluster;
 pub use concurrency::{canary, storm, storm_with, wait_until};
-pub use config::ClusterBuilder;
+pub use config::{ClusterBuilder, free_port};
 pub use database::Database;
 pub use faults::{Wire, rounds, signal};
 pub use http::{Ask, Reply};
