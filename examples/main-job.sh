@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The main job, played through psql as an app's own login: two people sign up and confirm their addresses by mail, each sees
-# only their own rows, forged identities are refused, and whoever signs out is blind at the next statement. `./dev up` runs it
-# last.
+# only their own rows, forged identities are refused, whoever signs out is blind at the next statement, and the same person
+# signs in over HTTP. `./dev up` runs it last.
 #
-# Wants DATABASE_URL (superuser), APP_DATABASE_URL (a member of anon and authenticated), INBOX_URL (where mails arrive) and, on
-# PATH, psql and python3.
+# Wants DATABASE_URL (superuser), APP_DATABASE_URL (a member of anon and authenticated), AUTH_URL and ANON_KEY (the HTTP API),
+# INBOX_URL (where mails arrive), AUTH_NODE and AUTH_NODE_MODULES (Node and supabase-js) and, on PATH, psql and python3.
 # What is printed after an arrow is what the server answered. Anything unexpected ends the script with status 1.
 set -euo pipefail
 : "${DATABASE_URL:?is in .dev/env}" "${APP_DATABASE_URL:?is in .dev/env}" "${INBOX_URL:?is in .dev/env}"
+: "${AUTH_URL:?is in .dev/env}" "${ANON_KEY:?is in .dev/env}" "${AUTH_NODE:?is what ./dev installs}"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 unset PGOPTIONS
 
@@ -276,6 +277,11 @@ show 'elsewhere' "$(sed -n 2p <<<"$output")"
 show 'the next statement' "$(sed -n 's/^.*ERROR:  \(28000\): /\1 session_not_found: /p' <<<"$output")"
 forged=$ada_refresh
 show_refusal 'her refresh token' '28000 session_not_found' <<<"select auth.refresh(:'forged');"
+
+step "Ada again, over HTTP, with supabase-js as it comes from npm"
+superuser -c "select from auth.guard_reset('$ADA')"
+AUTH_URL=$AUTH_URL ANON_KEY=$ANON_KEY "$AUTH_NODE" "$here/supabase-sign-in.mjs" "$ADA" "$PASSWORD" || die 'supabase-js'
+
 step "A stranger guesses Grace's password, in transactions that roll back"
 superuser -c "select from auth.guard_reset('$GRACE')"
 for guess in 'letmein1' 'password1' 'qwertyuiop' 'iloveyou1' 'football1'; do

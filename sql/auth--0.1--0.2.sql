@@ -794,7 +794,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'public_settings_wrapper';
 
 comment on function auth.public_settings() is
-    'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, email_otp_length, password_min_length}. For everyone.';
+    'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, jwt_issuer, email_otp_length, password_min_length}. For everyone.';
 
 -- Links and codes: rows are only added and deleted, so that nobody waits for anybody.
 alter table auth.one_time_tokens drop constraint one_time_tokens_user_id_purpose_key;

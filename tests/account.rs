@@ -338,9 +338,15 @@ fn public_flows_need_no_more_than_anon() {
         transaction.rollback().unwrap();
         let refusal = refused(try_acting(&mut client, &person.access_token, |_| Ok(())));
         assert_eq!(refusal.sqlstate, "42501");
-        for statement in ["select auth.update_user('{}')", "select auth.list_sessions()", "select from auth.my_account"]
+        for statement in ["select auth.revoke_sessions()", "select auth.list_sessions()", "select from auth.my_account"]
         {
             assert_eq!(refused(client.execute(statement, &[])).sqlstate, "42501", "{statement}");
+        }
+        // What a guest may do, whose role is anon too, asks for its user itself.
+        for statement in
+            ["select auth.update_user('{}')", "select auth.sign_out()", "select auth.update_password('', '')"]
+        {
+            assert_eq!(refused(client.execute(statement, &[])).code, "no_authorization", "{statement}");
         }
     });
     superuser.batch_execute(&format!("drop role {login}")).unwrap();

@@ -156,17 +156,23 @@ fn an_account_is_made_as_told() {
     assert_eq!((&phone["email"], &phone["identities"]), (&json!(""), &json!([])));
     assert_eq!(phone["app_metadata"], json!({"provider": "phone", "providers": ["phone"]}));
 
-    // Hashes of another system; they are ours after the first sign-in.
-    for (email, hash) in [
-        // bcrypt of "correct horse battery" is made by the server's own tools nowhere; this one is of "password".
-        ("bcrypt@example.org", "$2b$04$aaaaaaaaaaaaaaaaaaaaaOtnEWjx.8XHPmXYWPnlRHCK9SxeFmF/S"),
+    // Hashes of another system, made by Python's libraries; they are ours after the first sign-in.
+    for (email, hash, password) in [
+        ("b@example.org", "$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e", "correct horse"),
+        (
+            "a@example.org",
+            "$argon2id$v=19$m=64,t=1,p=1$YKjI1nPYccgU7LYDcikx/Q$T4wMHvRq/VinZsupFYiaQSPKtmuJIznifv6dNPk2MQ4",
+            PASSWORD,
+        ),
     ] {
         let created = create(&mut service, json!({"email": email, "password_hash": hash}));
-        let stored: String = superuser
-            .query_one("select encrypted_password from auth.users where id = $1", &[&id(&created)])
-            .unwrap()
-            .get(0);
-        assert_eq!(stored, hash);
+        let mut stored = || -> String {
+            let of = "select encrypted_password from auth.users where id = $1";
+            superuser.query_one(of, &[&id(&created)]).unwrap().get(0)
+        };
+        assert_eq!(stored(), hash);
+        sign_in(&mut app, email, password);
+        assert!(stored().starts_with("$argon2id$v=19$m=19456,"), "{email}");
     }
 }
 

@@ -47,13 +47,14 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
-        let (heard, mut answers) = (Arc::clone(&calls), answers.to_vec().into_iter());
+        let heard = Arc::clone(&calls);
+        let mut answers: Vec<&str> = answers.iter().rev().copied().collect();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some(call) = read(&mut stream) else { continue };
                 heard.lock().unwrap().push(call);
-                let answer = answers.next().unwrap_or("200 OK");
+                let answer = answers.pop().unwrap_or("200 OK");
                 let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             }
         });

@@ -381,7 +381,8 @@ fn the_main_job_plays() {
     let database = cluster.database();
     json(&mut database.superuser(), "select auth.apply_profile('supabase')", &[]);
     let inbox = Inbox::start();
-    let _sidecar = Sidecar::start(&database, &inbox.settings());
+    let sidecar = Sidecar::start(&database, &inbox.settings());
+    let key = json(&mut database.superuser(), "select auth.create_key('anon')", &[]);
     for _ in 0..2 {
         let mut job = cluster.command("psql");
         let programs = Path::new(job.get_program()).parent().unwrap().to_owned();
@@ -392,7 +393,9 @@ fn the_main_job_plays() {
             .env("PATH", path)
             .env("DATABASE_URL", database.url("postgres"))
             .env("APP_DATABASE_URL", database.url("app"))
-            .env("INBOX_URL", inbox.url());
+            .env("INBOX_URL", inbox.url())
+            .env("AUTH_URL", sidecar.url())
+            .env("ANON_KEY", key["key"].as_str().unwrap());
         let output = job.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

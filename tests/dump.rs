@@ -85,7 +85,13 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
         insert into auth.blocked_networks (network) values ('192.0.2.0/24');
         insert into auth.audit_log (id, slot, event_type, success)
             select gen_random_uuid(), slot, 'test', true from generate_series(0, 23) as slot;
-        insert into auth.pending_sign_ups (email, expires_at) values ('carol@example.org', now());",
+        insert into auth.pending_sign_ups (email, expires_at) values ('carol@example.org', now());
+        insert into auth.outbox (id, channel, kind, recipient, message_id, cluster_id)
+            values (gen_random_uuid(), 'email', 'otp', 'ada@example.org', '<1@example.org>', 'another');
+        insert into auth.templates (name, subject, text_body) values ('otp', 'Your code', '{{ code }}');
+        insert into auth.webhooks (url, secret_sealed) values ('https://example.org/', '\\x00');
+        insert into auth.flow_state (id, expires_at) values (gen_random_uuid(), now());
+        insert into auth.email_rules (domain, action) values ('example.com', 'block');",
     )
     .unwrap();
     // The worker has sealed what there is once this one's row is sealed, and then changes nothing more.

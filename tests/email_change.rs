@@ -54,6 +54,7 @@ fn both_halves_in_either_order() {
         assert_eq!(confirm(&halves[1 - first]), "otp_expired");
         assert_eq!(said(&mut app, "sign_in($1, $2)", &[&new, &RIGHT]), "session");
         assert_eq!(said(&mut app, "sign_in($1, $2)", &[&ada.email, &RIGHT]), "invalid_credentials");
+        mails(&database);
     }
 }
 
@@ -117,6 +118,7 @@ fn another_address_in_between() {
         assert_eq!(address(&database, &ada), ada.email, "the old address agrees to the other, not to mine");
         assert_eq!(follow(&database, &other[1]), "session");
         assert_eq!(address(&database, &ada), format!("other{number}@example.org"));
+        mails(&database);
     }
 }
 
@@ -140,6 +142,7 @@ fn nobody_learns_who_has_the_other_address() {
         answer["user"] = shape(&answer["user"]);
         let earlier = follow(&database, &before[0]);
         let resent = said(&mut database.app(), "resend('email_change', $1)", &[&ada.email]);
+        mails(&database);
         seen.push((answer, earlier, resent));
     }
     assert_eq!(seen[0], seen[1]);

@@ -196,6 +196,65 @@ fn no_function_finds_a_planted_object() {
     ] {
         ask(&mut root, &format!("select {call}"), &[]);
     }
+    // What mails and what they hold.
+    let webhook = format!("select auth.add_webhook($1{text}, '{{signup}}'::pg_catalog.text[])");
+    let webhook = ask(&mut admin, &webhook, &[&"https://hook.example.org/"]);
+    let webhook = format!("'{}'::pg_catalog.uuid", webhook["id"].as_str().unwrap());
+    let removed = format!("select pg_catalog.to_jsonb(auth.remove_webhook({webhook})::pg_catalog.text)");
+    ask(&mut admin, &removed, &[]);
+    ask(&mut admin, "select pg_catalog.to_jsonb(auth.adopt_outbox())", &[]);
+    ask(&mut admin, "select auth.outbox_status()", &[]);
+    ask(&mut mallory, "select auth.public_settings()", &[]);
+    let url = format!("select pg_catalog.to_jsonb(auth.redirect_allowed($1{text}))");
+    ask(&mut mallory, &url, &[&"http://localhost:3000/"]);
+    for (call, address) in [
+        ("auth.send_otp", "ada@example.org"),
+        ("auth.sign_up_with_email", "erin@example.org"),
+        ("auth.request_password_reset", "ada@example.org"),
+    ] {
+        ask(&mut mallory, &format!("select {call}($1{text})"), &[&address]);
+    }
+    ask(&mut mallory, &format!("select auth.resend($1{text}, $2{text})"), &[&"signup", &"bob@example.org"]);
+    for call in [
+        "auth.verify_otp('ada@example.org'::pg_catalog.text, '000000'::pg_catalog.text)",
+        "auth.verify_sign_up('erin@example.org'::pg_catalog.text, '000000'::pg_catalog.text)",
+        "auth.reset_password_with_code('ada@example.org'::pg_catalog.text, '000000'::pg_catalog.text, 'another battery'::pg_catalog.text)",
+        "auth.reset_password('x'::pg_catalog.text, 'another battery'::pg_catalog.text)",
+        "auth.verify_link('x'::pg_catalog.text)",
+        "auth.look_up_link('x'::pg_catalog.text)",
+        "auth.exchange_code('x'::pg_catalog.text)",
+        "auth.send_magic_link('ada@example.org'::pg_catalog.text)",
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        let refusal = refused(mallory.query_one(&format!("select {call}"), &[]));
+        assert!(
+            ["otp_expired", "flow_state_not_found", "magic_link_disabled"].contains(&refusal.code.as_str()),
+            "{call}"
+        );
+    }
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        for (at, _) in sql.match_indices("auth.") {
+            called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
+        }
+        json(client, sql, args)
+    };
+    for call in [
+        "auth.invite_user('frank@example.org'::pg_catalog.text)",
+        "auth.admin_generate_link('magiclink'::pg_catalog.text, 'ada@example.org'::pg_catalog.text)",
+        "pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.claim_outbox(10)",
+        "pg_catalog.to_jsonb(auth.settle_outbox('[]'::pg_catalog.jsonb))",
+    ] {
+        ask(&mut root, &format!("select {call}"), &[]);
+    }
+    let answer =
+        ask(&mut mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
+    mallory.batch_execute("begin").unwrap();
+    ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    ask(&mut mallory, "select auth.reauthenticate()", &[]);
+    let change = format!("select auth.update_email($1{text}, $2{text})");
+    ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);
+    mallory.batch_execute("commit").unwrap();
+
     root.batch_execute("begin").unwrap();
     for call in [
         "auth.count_attempt('a'::pg_catalog.text, 'b'::pg_catalog.text, 1, '1 hour'::pg_catalog.interval)",

@@ -223,7 +223,8 @@ fn who_may_call() {
             }
         }
     }
-    for internal in ["auth.open_outbox(uuid, bytea)"] {
+    {
+        let internal = "auth.open_outbox(uuid, bytea)";
         for role in ["anon", "authenticated", "service_role", "auth_sidecar", "auth_admin"] {
             let may = "select has_function_privilege($1::text, $2::text, 'execute')";
             assert!(!superuser.query_one(may, &[&role, &internal]).unwrap().get::<_, bool>(0), "{role}, {internal}");

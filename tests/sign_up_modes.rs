@@ -102,18 +102,50 @@ fn a_taken_address_looks_free() {
     assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
 }
 
-/// F049, XA1: confirm: a second sign-up for an address that nobody has confirmed makes the first link void.
+/// F049, XA1, XA2: confirm, otp_first: a second sign-up for an address that nobody has confirmed makes the first link void; where two of
+/// them disagree about the password the confirmation is worth neither, whoever comes last and however often it is resent.
 #[test]
 fn signing_up_again() {
-    let database = confirming("confirm");
+    ["confirm", "otp_first"].into_iter().for_each(signing_up_again_in);
+}
+
+fn signing_up_again_in(mode: &str) {
+    let database = confirming(mode);
     let (mut app, mut superuser) = (database.app(), database.superuser());
-    let first = mailed(&database, "sign_up('ada@example.org', $1)", &[&OTHER]);
-    let second = mailed(&database, "sign_up('Ada@Example.org', $1)", &[&RIGHT]);
-    assert_eq!(count(&mut superuser, "users"), 1);
-    assert_eq!(second.kind, "confirmation");
-    assert_eq!(said(&mut app, "verify_link($1)", &[&first.token()]), "otp_expired");
-    assert_eq!(said(&mut app, "verify_link($1)", &[&second.token()]), "session");
-    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials");
+    let cases: [(&[&str], bool); 5] = [
+        (&[RIGHT], true),
+        (&[RIGHT, RIGHT], true),
+        (&[OTHER, RIGHT], false),
+        (&[RIGHT, OTHER, RIGHT], false),
+        (&[RIGHT, OTHER, RIGHT, RIGHT], false),
+    ];
+    for (number, (passwords, is_kept)) in cases.into_iter().enumerate() {
+        for is_resent in [false, true] {
+            let email = format!("ada{number}-{is_resent}@example.org");
+            let up = passwords.iter().map(|password| mailed(&database, "sign_up($1, $2)", &[&email, password]));
+            let mut mails: Vec<_> = up.collect();
+            if is_resent {
+                mails.push(mailed(&database, "resend('signup', $1)", &[&email]));
+            }
+            let last = mails.pop().unwrap();
+            for before in &mails {
+                assert_eq!(
+                    said(&mut app, "verify_link($1)", &[&before.token()]),
+                    "otp_expired",
+                    "{mode} {passwords:?}"
+                );
+            }
+            assert_eq!(said(&mut app, "verify_link($1)", &[&last.token()]), "session", "{mode} {passwords:?}");
+            assert_eq!(
+                said(&mut app, "sign_in($1, $2)", &[&email, &OTHER]),
+                "invalid_credentials",
+                "{mode} {passwords:?}"
+            );
+            let right = said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]);
+            assert_eq!(right == "session", is_kept, "{mode} {passwords:?}, resent: {is_resent}: {right}");
+        }
+    }
+    assert_eq!(count(&mut superuser, "users"), 10);
 }
 
 /// F007, F008, F010, F011: otp_first: no account before the code, then one with the password and the metadata of the sign-up;
@@ -211,7 +243,7 @@ fn what_was_made_in_advance_is_gone() {
                 true => proved(&database, &email),
             };
             let change = auth_harness::acting(&mut app, &trap.access_token, |transaction| {
-                said(transaction, "update_email('thief@example.net', $1)", &[&RIGHT])
+                said(transaction, "update_email('thief-' || $1, $2)", &[&email, &RIGHT])
             });
             assert_eq!(change, "confirmation_sent");
             let pending = mails(&database);
@@ -234,5 +266,26 @@ fn what_was_made_in_advance_is_gone() {
             }
             mails(&database);
         }
+    }
+}
+
+/// N02, F049: whoever signs up with somebody's waiting address and leaves his transaction open keeps nobody from confirming it.
+#[test]
+fn an_open_sign_up_holds_up_nobody() {
+    for mode in ["confirm", "otp_first"] {
+        let database = confirming(mode);
+        let (mut app, mut stranger) = (database.app(), database.app());
+        app.batch_execute("set statement_timeout = '15s'").unwrap();
+        let mail = mailed(&database, "sign_up('ada@example.org', $1)", &[&RIGHT]);
+        let mut open = stranger.transaction().unwrap();
+        for call in [
+            "sign_up('ada@example.org', $1)",
+            "resend('signup', 'ada@example.org', jsonb_build_object('locale', left($1, 1)))",
+        ] {
+            assert!(answer(&mut open, call, &[&OTHER]).is_ok(), "{mode}");
+        }
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "session", "{mode}");
+        assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "session", "{mode}");
+        drop(open);
     }
 }

@@ -182,8 +182,9 @@ fn sidecar_rules(tree: &Files) -> Findings {
         if code.contains(".unwrap()") {
             findings.push(format!("{path}: `.unwrap()`"));
         }
-        // Only the choice among configured cookie domains may look at it.
-        if !path.ends_with("/cookies.rs") && ["\"host\"", "header::HOST"].iter().any(|word| text.contains(word)) {
+        // Only the choice among configured cookie domains may look at it, and the inbox, which refuses by it.
+        let may_look = ["/cookies.rs", "/inbox/page.rs"].iter().any(|file| path.ends_with(file));
+        if !may_look && ["\"host\"", "header::HOST"].iter().any(|word| text.contains(word)) {
             findings.push(format!("{path} reads the request's Host"));
         }
         let lower = text.to_lowercase();

@@ -14,10 +14,7 @@ fn the_example_runs_in_a_browser() {
     let stage = Stage::new(&json!({"site_url": site, "redirect_allow_list": []}));
     let schema = include_str!("../examples/web/schema.sql");
     stage.database.superuser().batch_execute(schema).unwrap();
-    let settings = [
-        ("APP_DATABASE_URL", stage.database.url("app")),
-        ("PORT", port.to_string()),
-        ("ANON_KEY", stage.key("anon")),
-    ];
+    let settings =
+        [("APP_DATABASE_URL", stage.database.url("app")), ("PORT", port.to_string()), ("ANON_KEY", stage.key("anon"))];
     stage.node_with("tests/clients/web.mjs", &settings.each_ref().map(|(name, value)| (*name, value.as_str())));
 }

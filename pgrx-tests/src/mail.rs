@@ -46,7 +46,9 @@ impl Mail {
 /// Takes up to so many rows for a while.
 #[track_caller]
 pub fn claim(client: &mut impl GenericClient, most: i32) -> Vec<Mail> {
-    let claimed = client.query("select * from auth.claim_outbox($1)", &[&most]).expect("a courier may claim");
+    // Ids of one millisecond are in no order.
+    let claimed = client.query("select * from auth.claim_outbox($1) order by created_at, id", &[&most]);
+    let claimed = claimed.expect("a courier may claim");
     let mail = |row: &postgres::Row| Mail {
         id: row.get("id"),
         channel: row.get("channel"),

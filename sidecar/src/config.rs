@@ -102,7 +102,7 @@ pub enum SameSite {
     None,
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Captcha {
     /// Nobody is asked for a captcha as long as this is not set.
@@ -226,12 +226,6 @@ impl Default for Cookie {
     }
 }
 
-impl Default for Captcha {
-    fn default() -> Self {
-        Captcha { provider: None, secret: String::new(), verify_url: None, bypass_on_loopback: false }
-    }
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Metrics { enabled: true }
@@ -278,7 +272,10 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
-            .filter(|name| !["smtp__user", "smtp__password"].contains(&name.as_str().to_ascii_lowercase().as_str()))
+            .filter(|name| {
+                !["smtp__user", "smtp__password", "captcha__secret"]
+                    .contains(&name.as_str().to_ascii_lowercase().as_str())
+            })
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
@@ -286,9 +283,11 @@ impl Config {
             config.external_url.pop();
         }
         // A password may look like a number, which the reader of the environment would make of it.
-        for (name, value) in
-            [("AUTH_SMTP__USER", &mut config.smtp.user), ("AUTH_SMTP__PASSWORD", &mut config.smtp.password)]
-        {
+        for (name, value) in [
+            ("AUTH_SMTP__USER", &mut config.smtp.user),
+            ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
+            ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
+        ] {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
@@ -378,7 +377,8 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    let is_secret = name == "database.url" || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+    let is_secret = ["database.url", "courier.listen_url"].contains(&name)
+        || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),

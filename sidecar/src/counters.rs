@@ -25,7 +25,17 @@ pub fn start() -> Result<PrometheusHandle, String> {
     metrics::describe_counter!("auth_sign_ins_total", "Sessions opened, by the way in.");
     metrics::describe_counter!("auth_refreshes_total", "Sessions refreshed.");
     metrics::describe_gauge!("auth_pool_connections", "Connections to the database, by state.");
+    metrics::describe_counter!("auth_deliveries_total", "Attempts to send mail and webhooks, by channel and outcome.");
     Ok(handle)
+}
+
+/// `sent`, `retry` or `failed`.
+pub fn delivery(channel: &str, outcome: &'static str) {
+    let channel = match channel {
+        known @ ("email" | "webhook") => known.to_owned(),
+        _ => "other".to_owned(),
+    };
+    metrics::counter!("auth_deliveries_total", "channel" => channel, "outcome" => outcome).increment(1);
 }
 
 pub fn request(method: &Method, route: &str, status: u16, elapsed: Duration) {

@@ -1,11 +1,15 @@
 //! What handlers take out of a request. Each extractor refuses with the error that clients expect, so that a handler
 //! never sees a half-good request.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::response::IntoResponse;
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -153,18 +157,42 @@ fn holds_nul(value: &Value) -> bool {
     }
 }
 
-/// The whole body, which is refused before it is read where its head says that it is too long.
+/// The whole body. One that says that it is too long is refused before it is read.
 pub async fn read(request: Request, state: &State) -> Result<Vec<u8>> {
     let limit = state.config.http.body_limit_bytes;
-    let too_large = || Error::new("request_entity_too_large", "the body is too large");
     let length = text_header(request.headers(), "content-length").and_then(|length| length.parse::<usize>().ok());
+    let mut body = request.into_body();
+    let mut bytes = Vec::new();
     if length.is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(too_large(body, limit).await);
     }
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes().into()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Error::new("bad_json", "the body did not arrive")),
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::new("bad_json", "the body did not arrive"))?;
+        if let Some(data) = frame.data_ref() {
+            if bytes.len() + data.len() > limit {
+                return Err(too_large(body, limit).await);
+            }
+            bytes.extend_from_slice(data);
+        }
+    }
+    Ok(bytes)
+}
+
+/// A client that is still writing when the connection closes never sees the answer. So a body that is not much too long
+/// is let through to nowhere first.
+async fn too_large(body: Body, limit: usize) -> Error {
+    let at_most = limit.saturating_mul(4);
+    if body.size_hint().lower() <= at_most as u64 {
+        // Who stops in the middle is not waited for.
+        let _ = tokio::time::timeout(Duration::from_secs(1), discard(body, at_most)).await;
+    }
+    Error::new("request_entity_too_large", "the body is too large")
+}
+
+async fn discard(mut body: Body, mut left: usize) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let Some(rest) = left.checked_sub(frame.data_ref().map_or(0, |data| data.len())) else { return };
+        left = rest;
     }
 }
 

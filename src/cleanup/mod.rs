@@ -48,16 +48,30 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             for update of s skip locked)",
         &[Type::INT8OID],
     );
+    // The older ones first: one that a newer one has made void would be good again without it.
     static ONE_TIME_TOKENS: Query = Query::write(
         "delete from auth.one_time_tokens where id in (
-            select t.id from auth.one_time_tokens as t where t.expires_at <= clock_timestamp() - make_interval(secs => $2)
-            limit $1 for update skip locked)",
+            select t.id
+            from auth.one_time_tokens as t
+            where t.expires_at <= clock_timestamp() - make_interval(secs => $2) or exists (
+                select from auth.one_time_tokens as n
+                where n.user_id = t.user_id and n.purpose = t.purpose and n.created_at > t.created_at)
+            order by t.created_at
+            limit $1
+            for update of t skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
     static PENDING_SIGN_UPS: Query = Query::write(
         "delete from auth.pending_sign_ups where id in (
-            select p.id from auth.pending_sign_ups as p where p.expires_at <= clock_timestamp() - make_interval(secs => $2)
-            limit $1 for update skip locked)",
+            select p.id
+            from auth.pending_sign_ups as p
+            where p.expires_at <= clock_timestamp() - make_interval(secs => $2) or exists (
+                select from auth.pending_sign_ups as n
+                where n.instance_id = p.instance_id and n.aud = p.aud and n.email_key = p.email_key
+                    and n.created_at > p.created_at)
+            order by p.created_at
+            limit $1
+            for update of p skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
     // As long as a session that it concerns is there, held by an open transaction, the revocation stays. Once the session

@@ -344,12 +344,14 @@ const PUBLIC: &[&str] = &[
     "enable_magic_link",
     "implicit_flow",
     "site_url",
+    "jwt_issuer",
     "email_otp_length",
     "password_min_length",
 ];
 
 #[pg_extern(sql = false, stable)]
 fn public_settings() -> Answer<JsonB> {
-    let settings = in_force(stored()?)?;
+    let mut settings = in_force(stored()?)?;
+    settings.insert("jwt_issuer".into(), json!(read(&settings)?.jwt_issuer));
     Ok(JsonB(PUBLIC.iter().map(|name| (name.to_string(), settings[*name].clone())).collect()))
 }

@@ -4,7 +4,6 @@
 //! is proved; asking does not tell who has the other address. Threats: a change begun on somebody else's account, an address
 //! that is put in the place of another between two mails.
 
-use auth_core::email::Email;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
@@ -50,7 +49,8 @@ fn try_update(
     mail::ask(Purpose::EmailChange, &new, &config)?;
     let data = json!({"new_email": new.address()});
     audit::record(&Entry::done("email_change_requested", user_id).with(data))?;
-    ask_for_confirmation(user_id, &account, &new, &wish, &config)?;
+    let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
+    mail::send_change(user_id, &new, old, &wish, &config)?;
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))
 }
@@ -70,41 +70,6 @@ fn check_password(
             Err(Error::invalid("current_password is null", "give the current password"))
         }
         None => Ok(()),
-    }
-}
-
-/// The mails: to the new address, and to the old one where that has to agree.
-fn ask_for_confirmation(
-    user_id: Uuid,
-    account: &users::Credentials,
-    new: &Email,
-    wish: &Wish,
-    config: &Config,
-) -> Result<()> {
-    let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
-    let data = json!({"new_email": new.address(), "needs_both": old.is_some()});
-    let mail = Mail {
-        purpose: Purpose::EmailChange,
-        kind: "email_change",
-        to: new,
-        has_link: true,
-        link_ttl: None,
-        wish,
-        data,
-    };
-    if let Some(old) = old {
-        let to_old = Mail {
-            purpose: Purpose::EmailChangeCurrent,
-            kind: "email_change_current",
-            to: old,
-            data: mail.data.clone(),
-            ..mail
-        };
-        mail::send(user_id, &to_old, config)?;
-    }
-    match users::find_by_email(new)? {
-        Some(other) if other.id != user_id => mail::tell_owner("existing_account", other.id, new, config),
-        _ => mail::send(user_id, &mail, config),
     }
 }
 

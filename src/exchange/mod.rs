@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::platform::backend;
-use crate::platform::error::{Answer, Result};
+use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::{config, door, flow, guard};
@@ -37,7 +37,10 @@ fn try_exchange(
     let answer = flow::find(code)
         .inspect(|found| *user_id = Some(found.user_id))
         .and_then(|found| found.check_verifier(verifier).map(|()| found))
-        .and_then(|found| attempt.spend(found.id, found.expires_at).map(|()| found))
+        .and_then(|found| match attempt.spend(found.id, found.expires_at) {
+            Err(Error::OtpExpired) => Err(Error::FlowStateNotFound),
+            other => other.map(|()| found),
+        })
         .and_then(|found| found.remove().map(|()| found))
         .inspect(|_| attempt.is_right())
         .and_then(|found| {

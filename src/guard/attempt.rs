@@ -162,8 +162,9 @@ pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Con
     };
     network::must_not_be_blocked().map_err(refuse)?;
     let attempt = Attempt(NEXT.replace(NEXT.get() + 1));
+    // Also where nothing is limited: what a rolled-back transaction has spent stays spent.
+    reload::once(config)?;
     if config.limits.are_enabled {
-        reload::once(config)?;
         if let Some(wait) = network::may_fail(config)? {
             return Err(refuse(over_limit(wait)));
         }

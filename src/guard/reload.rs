@@ -142,7 +142,7 @@ fn reload_spent() -> Result<()> {
         left join auth.one_time_tokens as t on t.id = (a.event_data ->> 'token')::uuid
         left join auth.pending_sign_ups as p on p.id = (a.event_data ->> 'token')::uuid
         left join auth.flow_state as f on f.id = (a.event_data ->> 'token')::uuid
-        where a.event_type in ('otp_failure', 'link_failure') and a.code in ('rolled_back', 'aborted')
+        where a.event_type in ('otp_failure', 'link_failure') and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
             and coalesce(t.id, p.id, f.id) is not null",
         &[],

@@ -131,10 +131,11 @@ fn try_generate(
     let (to, data) = match (is_change, &new_email) {
         (false, _) => (&email, json!({})),
         (true, None) => return Err(Error::invalid("option new_email is missing", "the address to change to")),
-        // An administrator's link is enough by itself.
+        // The old address alone proves nothing of the new one.
         (true, Some(new)) => {
             let to = if purpose == Purpose::EmailChange { new } else { &email };
-            (to, json!({"new_email": new.address(), "needs_both": false}))
+            let needs_both = config.secure_email_change || purpose == Purpose::EmailChangeCurrent;
+            (to, json!({"new_email": new.address(), "needs_both": needs_both}))
         }
     };
     let mail = Mail { purpose, kind: "", to, has_link: true, link_ttl: None, wish: &wish, data };

@@ -18,7 +18,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
 use crate::platform::query::{Query, Type};
 use crate::tokens::{self, Issued, Pending, Purpose};
-use crate::{flow, guard};
+use crate::{flow, guard, users};
 
 pgrx::extension_sql_file!("mail.sql", name = "mail", requires = ["identity"]);
 
@@ -88,12 +88,26 @@ fn lifetime(purpose: Purpose, config: &Config) -> i64 {
 
 /// Counts that somebody asks for a mail, before it is looked up whether anybody has the address.
 pub fn ask(purpose: Purpose, email: &Email, config: &Config) -> Result<()> {
-    guard::count_mail(purpose.name(), email.key(), lifetime(purpose, config), config)
+    guard::count_mail(family(purpose), email.key(), lifetime(purpose, config), config)
 }
 
-/// One was used.
+/// What mails of a purpose are counted as: a sign-up is one, however far its account is.
+fn family(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Confirmation => Purpose::SignUp.name(),
+        other => other.name(),
+    }
+}
+
+/// One was used. What was asked for may have become something else: a sign-in without an account is a sign-up, a reset
+/// without a password a sign-in.
 pub fn was_used(purpose: Purpose, address_key: &str) -> Result<()> {
-    guard::forget_mails(purpose.name(), address_key)
+    let also = match purpose {
+        Purpose::SignUp => Some(Purpose::MagicLink),
+        Purpose::MagicLink => Some(Purpose::Recovery),
+        _ => None,
+    };
+    [Some(purpose), also].into_iter().flatten().try_for_each(|one| guard::forget_mails(family(one), address_key))
 }
 
 /// A mail with a token.
@@ -123,6 +137,32 @@ pub fn send(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<()> {
     match code {
         Some(_) => Ok(()),
         None => write(Some(user_id), mail, &issued, config),
+    }
+}
+
+/// The mails of a change of address: to the new one, and to the old one where that has to agree. Where somebody has the new
+/// address already, its owner is told; the mails before are void and a change waits all the same, so that whoever asked sees no
+/// difference.
+pub fn send_change(user_id: Uuid, new: &Email, old: Option<&Email>, wish: &Wish, config: &Config) -> Result<()> {
+    let mail = |purpose, kind, to| Mail {
+        purpose,
+        kind,
+        to,
+        has_link: true,
+        link_ttl: None,
+        wish,
+        data: json!({"new_email": new.address(), "needs_both": old.is_some()}),
+    };
+    if let Some(old) = old {
+        send(user_id, &mail(Purpose::EmailChangeCurrent, "email_change_current", old), config)?;
+    }
+    let to_new = mail(Purpose::EmailChange, "email_change", new);
+    match users::find_by_email(new)?.filter(|other| other.id != user_id) {
+        None => send(user_id, &to_new, config),
+        Some(other) => {
+            hand_out(user_id, &to_new, config)?;
+            tell_owner("existing_account", other.id, new, config)
+        }
     }
 }
 

@@ -249,10 +249,15 @@ fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>
         Purpose::Recovery => somebody(confirmed(Proof::OfOwnership)?, "recovery", "login_success"),
         Purpose::EmailChange | Purpose::EmailChangeCurrent => {
             let user_id = user_id.ok_or(Error::OtpExpired)?;
-            match addresses::confirm_change(user_id, found)? {
-                true => somebody(user_id, "email_change", "login_success"),
-                false => Ok(Proved::Half),
+            let before = users::credentials(user_id)?;
+            if !addresses::confirm_change(user_id, found)? {
+                return Ok(Proved::Half);
             }
+            if let Some(old) = before.filter(|before| before.is_email_confirmed).and_then(|before| before.email) {
+                let data = json!({"new_email": found.data.get("new_email")});
+                mail::notify("email_changed", user_id, Some(old.address()), data, &*config::current()?)?;
+            }
+            somebody(user_id, "email_change", "login_success")
         }
         Purpose::EmailChangeHalf | Purpose::Reauthentication => Err(Error::OtpExpired),
     }

@@ -16,6 +16,7 @@ use auth_core::seal::Place;
 
 pub use webhooks::announce;
 
+use crate::config;
 use crate::keys;
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Error, Result};
@@ -68,11 +69,19 @@ pub fn write(message: &Message<'_>) -> Result<Uuid> {
         message.recipient.into(),
         message.locale.into(),
         sealed.into(),
-        format!("<{id}@auth>").into(),
+        format!("<{id}@{}>", mail_host()?).into(),
         cluster_id().into(),
         expires_at.into(),
     ])?;
     Ok(id)
+}
+
+/// The right side of a Message-ID: the host of the app.
+fn mail_host() -> Result<String> {
+    let config = config::current()?;
+    let host = config.site_url.split("://").nth(1).and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+    let is_plain = !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+    Ok(if is_plain { host.to_string() } else { "localhost".to_string() })
 }
 
 fn place(id: &Uuid) -> Place<'_> {

@@ -79,7 +79,9 @@ fn add_webhook(url: Option<&str>, events: Option<Vec<Option<String>>>) -> Answer
     if !is_address {
         return Err(Error::invalid("url is no http or https address", "such as https://example.org/hook").into());
     }
-    let events: Vec<String> = events.unwrap_or_default().into_iter().flatten().collect();
+    // A null that is dropped would make of one event all of them.
+    let events: Option<Vec<String>> = events.unwrap_or_default().into_iter().collect();
+    let events = events.ok_or_else(|| Error::invalid("an event is null", "name it as in auth.audit_log"))?;
     let id = backend::uuid_v4()?;
     let key = Zeroizing::new(backend::random::<32>()?);
     let secret = Zeroizing::new(format!("whsec_{}", BASE64_STANDARD.encode(key.as_slice())));

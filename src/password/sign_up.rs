@@ -14,7 +14,7 @@ use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::tokens::Purpose;
+use crate::tokens::{self, Purpose};
 use crate::users::{self, NewUser};
 use crate::{credential, door, guard, keys};
 
@@ -113,12 +113,14 @@ fn to_be_confirmed(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -
         }
         Some(account) => {
             // One hash too. Whoever signs up again, for want of the mail, gives the same password. Another one may be that of
-            // somebody else: then the confirmation is worth neither.
+            // somebody else: then the confirmation is worth neither, whoever signs up once more.
             let stored = account.encrypted_password.as_deref();
             let is_same = credential::verify(&asked.password, stored, config.hash_cost)?;
+            let latest = tokens::latest_data(account.id, Purpose::Confirmation)?;
+            let is_contested = !is_same || latest.is_none_or(|data| data.get("is_contested") == Some(&json!(true)));
             users::ask_before(id, &asked.account(""))?;
             if door::must_be_welcome(account.id).is_ok() {
-                let mail = asked.mail(Purpose::Confirmation, json!({"is_contested": !is_same}));
+                let mail = asked.mail(Purpose::Confirmation, json!({"is_contested": is_contested}));
                 match account.is_email_confirmed {
                     false => mail::send(account.id, &mail, config)?,
                     true => mail::tell_owner("existing_account", account.id, &asked.email, config)?,
@@ -134,13 +136,22 @@ fn to_be_confirmed(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -
 /// There is no account before the code of the mail is given.
 fn after_the_code(asked: &Asked, config: &Config) -> Result<JsonB> {
     mail::ask(Purpose::SignUp, &asked.email, config)?;
-    let hash = credential::hash(&asked.password, config.hash_cost)?;
+    let waiting = tokens::find_sign_up(asked.email.key())?;
+    // One hash in each case. Of two passwords that wait for one address nobody can say whose which is: then none is set.
+    let hash = match &waiting {
+        None => Some(credential::hash(&asked.password, config.hash_cost)?),
+        Some(waiting) => {
+            let stored = waiting.encrypted_password.as_deref();
+            let is_same = credential::verify(&asked.password, stored, config.hash_cost)?;
+            stored.filter(|_| is_same).map(str::to_string)
+        }
+    };
     let existing = users::find_by_email(&asked.email)?;
     note("user_confirmation_requested", existing.as_ref().map(|account| account.id), asked)?;
     match existing {
         None => {
             let data = Value::Object(asked.data.clone());
-            mail::send_sign_up(Some(&hash), &asked.mail(Purpose::SignUp, data), config)?;
+            mail::send_sign_up(hash.as_deref(), &asked.mail(Purpose::SignUp, data), config)?;
         }
         Some(account) if door::must_be_welcome(account.id).is_ok() => {
             mail::tell_owner("existing_account", account.id, &asked.email, config)?;

@@ -140,14 +140,11 @@ pub struct Found {
     code_hash: Option<Vec<u8>>,
 }
 
-/// A new token for an account.
+/// A new token for an account. The ones before it stay where they are, void: whoever removed them here would, in a transaction
+/// that stays open, hold up those who use one.
 pub fn issue(user_id: Uuid, request: &Request<'_>) -> Result<Issued> {
     static INSERT: Query = Query::write(
-        "with older as (
-            delete from auth.one_time_tokens where id in (
-                select t.id from auth.one_time_tokens as t where t.user_id = $2 and t.purpose = $3 for update skip locked)
-        )
-        insert into auth.one_time_tokens
+        "insert into auth.one_time_tokens
             (id, user_id, purpose, relates_to, link_hash, code_hash, code_expires_at, expires_at, redirect_to,
             code_challenge, data, created_at)
         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, clock_timestamp())",
@@ -204,21 +201,12 @@ pub fn note(user_id: Uuid, purpose: Purpose, address_key: &str, data: Value, exp
 /// A new token for a sign-up that waits for it; `request.data` is the user's metadata.
 pub fn issue_sign_up(pending: &Pending<'_>, request: &Request<'_>) -> Result<Issued> {
     static INSERT: Query = Query::write(
-        "with older as (
-            delete from auth.pending_sign_ups where id in (
-                select p.id
-                from auth.pending_sign_ups as p
-                where p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
-                    and p.email_key = $3
-                for update skip locked)
-        )
-        insert into auth.pending_sign_ups
+        "insert into auth.pending_sign_ups
             (id, email, password, data, link_hash, code_hash, code_expires_at, expires_at, redirect_to, code_challenge,
             created_at)
-        values ($1, $2, $4, $11, $5, $6, $7, $8, $9, $10, clock_timestamp())",
+        values ($1, $2, $3, $10, $4, $5, $6, $7, $8, $9, clock_timestamp())",
         &[
             Type::UUIDOID,
-            Type::TEXTOID,
             Type::TEXTOID,
             Type::TEXTOID,
             Type::BYTEAOID,
@@ -234,7 +222,6 @@ pub fn issue_sign_up(pending: &Pending<'_>, request: &Request<'_>) -> Result<Iss
     INSERT.execute(&[
         to_pg(id).into(),
         pending.email.into(),
-        request.address_key.into(),
         pending.encrypted_password.into(),
         link_hash.into(),
         code_hash.into(),

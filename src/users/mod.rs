@@ -149,10 +149,24 @@ pub fn address_key(id: Uuid) -> Result<Option<String>> {
     Ok(KEY.first(&[to_pg(id).into()], |row| row.optional(1))?.flatten())
 }
 
-/// The object `user` of an answer.
+/// The object `user` of an answer, with what waits to be confirmed; that of tokens does without.
 pub fn object(id: Uuid) -> Result<Option<Value>> {
     static OBJECT: Query = Query::read(
-        "select u.object from auth.user_objects as u where u.id = $1 and u.deleted_at is null",
+        "select u.object || p.object
+        from auth.user_objects as u
+        left join lateral (
+            select jsonb_strip_nulls(jsonb_build_object(
+                'confirmation_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'confirmation')),
+                'recovery_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose in ('recovery', 'magiclink'))),
+                'reauthentication_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'reauthentication')),
+                'email_change_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'email_change')),
+                'new_email', (array_agg(t.data ->> 'new_email' order by t.created_at desc)
+                    filter (where t.purpose = 'email_change'))[1]
+            )) as object
+            from auth.one_time_tokens as t
+            where t.user_id = u.id and t.expires_at > clock_timestamp()
+        ) as p on true
+        where u.id = $1 and u.deleted_at is null",
         &[Type::UUIDOID],
     );
     Ok(OBJECT.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(user)| user))
@@ -240,7 +254,7 @@ pub fn made_up(id: Uuid, email: &Email, user_metadata: &Map<String, Value>) -> R
         "select jsonb_build_object(
             'id', $1, 'aud', $2, 'role', 'authenticated', 'email', $3, 'phone', '',
             'app_metadata', '{\"provider\": \"email\", \"providers\": [\"email\"]}'::jsonb, 'user_metadata', $4,
-            'is_anonymous', false, 'created_at', n.now, 'updated_at', n.now,
+            'is_anonymous', false, 'created_at', n.now, 'updated_at', n.now, 'confirmation_sent_at', n.now,
             'identities', jsonb_build_array(jsonb_build_object(
                 'identity_id', gen_random_uuid(), 'id', $1::text, 'user_id', $1, 'provider', 'email', 'email', lower($3),
                 'identity_data', jsonb_build_object(

@@ -154,7 +154,7 @@ const ELSEWHERE = [
 
 const HERE = [
   [SITE, '/'], [`${SITE}/welcome`, '/welcome'], [`HTTP://LOCALHOST:${process.env.PORT}/welcome`, '/welcome'],
-  [`${SITE}/a?next=https://evil.example/`, '/a'], [`${SITE}/a/https://evil.example`, '/a/https://evil.example'],
+  [`${SITE}/a?next=https://evil.example/`, '/a'],
 ];
 
 test('every redirect lands at the app', async () => {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use minijinja::Environment;
 
+use crate::counters;
 use crate::outbound::Outbound;
 
 use super::message::{Mail, compose};
@@ -36,6 +37,7 @@ impl Delivery {
             _ => Outcome::failed("channel", "this courier delivers mail and webhooks only"),
         };
         let (outcome_word, reason) = (outcome.verdict.word(), outcome.reason.as_ref());
+        counters::delivery(&channel, outcome_word);
         // Nothing else: neither to whom, nor what, nor the other side's words.
         match outcome.verdict {
             Verdict::Sent => {

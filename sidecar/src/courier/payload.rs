@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Payload {
     /// What the link is for; None for a notice.
@@ -22,24 +22,6 @@ pub struct Payload {
     pub new_email: Option<String>,
     pub user: Option<Map<String, Value>>,
     pub event: Option<Map<String, Value>>,
-}
-
-impl Default for Payload {
-    fn default() -> Self {
-        Payload {
-            verify_type: None,
-            token: None,
-            code: None,
-            code_expires_at: None,
-            expires_at: None,
-            redirect_to: None,
-            site_url: None,
-            email: None,
-            new_email: None,
-            user: None,
-            event: None,
-        }
-    }
 }
 
 impl Payload {

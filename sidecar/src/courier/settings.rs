@@ -88,7 +88,7 @@ impl Default for Courier {
 /// It holds a password.
 impl std::fmt::Debug for Smtp {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Smtp").field("host", &self.host).field("tls", &self.tls).finish_non_exhaustive()
+        formatter.debug_struct("Smtp").field("tls", &self.tls).finish_non_exhaustive()
     }
 }
 
