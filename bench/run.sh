@@ -4,7 +4,7 @@
 #
 # BENCH_USERS (2000000) is the size of the large user table, BENCH_ROUNDS (5) the number of interleaved rounds; of the storm
 # of sign-ins there are BENCH_STORM_ROUNDS (3) of BENCH_STORM_SECONDS (10), with the gates BENCH_STORM_LIMITS (0,1024: 0 is
-# the default). BENCH_ONLY=storm or =measure leaves out the other.
+# the default). BENCH_ONLY=measure, =storm or =http leaves out the others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${AUTH_PG_PREFIX:?is set by ./dev bench}"
@@ -48,10 +48,16 @@ as_server "$BIN/pg_ctl" -D "$WORK/data" -l "$WORK/log" -w start >/dev/null
 
 export PGHOST=$WORK PGPORT=5432 PGUSER=postgres PATH="$BIN:$PATH"
 unset PGOPTIONS PGDATABASE PGSERVICE PGPASSWORD
-if [ "${BENCH_ONLY-}" != storm ]; then
+only() { [ "${BENCH_ONLY:-$1}" = "$1" ]; }
+if only measure; then
     "${AUTH_PYTHON:-python3}" bench/measure.py --hash "$HASH" --users "${BENCH_USERS:-2000000}" --rounds "${BENCH_ROUNDS:-5}"
 fi
-if [ "${BENCH_ONLY-}" != measure ]; then
+if only storm; then
     "${AUTH_PYTHON:-python3}" bench/storm.py --data "$WORK/data" --rounds "${BENCH_STORM_ROUNDS:-3}" \
         --seconds "${BENCH_STORM_SECONDS:-10}" --limits "${BENCH_STORM_LIMITS:-0,1024}"
+fi
+if only http; then
+    cargo build --quiet --release -p auth-sidecar
+    "${AUTH_PYTHON:-python3}" bench/http.py --sidecar "$(dirname "$(dirname "$HASH")")/auth-sidecar" \
+        --rounds "${BENCH_HTTP_ROUNDS:-3}" --seconds "${BENCH_HTTP_SECONDS:-5}"
 fi
