@@ -45,8 +45,14 @@ impl Stage {
 
     #[track_caller]
     pub fn node(&self, script: &str) {
+        self.node_with(script, &[]);
+    }
+
+    #[track_caller]
+    pub fn node_with(&self, script: &str, more: &[(&str, &str)]) {
         let settings = self.settings();
-        run_node(script, &settings.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>());
+        let settings = settings.iter().map(|(name, value)| (*name, value.as_str())).chain(more.iter().copied());
+        run_node(script, &settings.collect::<Vec<_>>());
     }
 
     #[track_caller]

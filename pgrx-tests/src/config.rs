@@ -195,7 +195,7 @@ fn sweep() {
 }
 
 /// A port below those that the system hands out to outgoing connections, so that it is still free after a restart.
-pub(crate) fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u16 = 20_000;
     const COUNT: u16 = 12_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);

@@ -59,12 +59,15 @@ test('links are made without a mail', async () => {
   assert.equal(ok(await client().auth.verifyOtp({ email, token: code, type: 'recovery' })).user.email, email);
 });
 
-test('a link that changes an address', async () => {
+test('links of a change of address, one for each mailbox', async () => {
   const { own, email } = await person();
   const newEmail = address('moved');
-  const { properties } = ok(await admin.generateLink({ type: 'email_change_new', email, newEmail, options: { redirectTo: CALLBACK } }));
-  const { place } = await follow(properties.action_link);
-  assert.equal(place, CALLBACK);
+  const options = { redirectTo: CALLBACK };
+  for (const type of ['email_change_current', 'email_change_new']) {
+    assert.equal(ok(await own.auth.getUser()).user.email, email);
+    const { properties } = ok(await admin.generateLink({ type, email, newEmail, options }));
+    assert.equal((await follow(properties.action_link)).place, CALLBACK);
+  }
   assert.equal(ok(await own.auth.getUser()).user.email, newEmail);
 });
 
