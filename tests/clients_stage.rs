@@ -38,6 +38,8 @@ impl Stage {
         vec![
             ("AUTH_URL", self.sidecar.url()),
             ("AUTH_INBOX", self.inbox.url()),
+            // For what a client cannot do: letting time pass.
+            ("AUTH_SUPERUSER_URL", self.database.url("postgres")),
             ("AUTH_ANON_KEY", self.key("anon")),
             ("AUTH_SERVICE_KEY", self.key("service_role")),
         ]

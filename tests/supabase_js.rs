@@ -10,7 +10,7 @@ fn stage() -> Stage {
         "jwt_issuer": "https://auth.example.org/auth/v1"}))
 }
 
-/// B100, F268, F161, F269: signing up with `options.data`, confirming by the page of the link and by the code, signing in, claims,
+/// B100, F268, F161, F194, F269: signing up with `options.data`, confirming by the page of the link and by the code, signing in, claims,
 /// refreshing, changing the account, guests, and what is refused, with the words and statuses that the client shows.
 #[test]
 fn accounts() {

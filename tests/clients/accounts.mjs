@@ -79,6 +79,14 @@ test('sign in, the user, the claims, refreshing', async () => {
   assert.match(told.session_id, /^[0-9a-f-]{36}$/);
   assert.equal(ok(await own.auth.getClaims()).claims.session_id, told.session_id);
 
+  // A service that has the public keys asks nobody.
+  const asked = [];
+  const service = client({}, undefined, { fetch: (url, init) => (asked.push(new URL(url).pathname), fetch(url, init)) });
+  assert.equal(ok(await service.auth.getClaims(session.access_token)).claims.sub, user.id);
+  assert.deepEqual(asked, ['/auth/v1/.well-known/jwks.json']);
+  const forged = `${session.access_token.slice(0, -8)}AAAAAAAA`;
+  assert.equal((await service.auth.getClaims(forged)).error.name, 'AuthInvalidJwtError');
+
   const next = ok(await own.auth.refreshSession()).session;
   assert.notEqual(next.refresh_token, session.refresh_token);
   assert.equal(claims(next).session_id, told.session_id);

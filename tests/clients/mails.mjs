@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { CALLBACK, PASSWORD, SITE, address, claims, client, follow, landing, mail, ok, open, person, press, refused } from './stage.mjs';
+import { CALLBACK, PASSWORD, SITE, address, claims, client, follow, landing, mail, ok, open, person, press, refused, sql } from './stage.mjs';
 
 test('a link with PKCE signs in the program that asked, once', async () => {
   const { email } = await person();
@@ -119,27 +119,47 @@ test('an address changes after both codes, and the mails come again', async () =
   assert.equal(user.email, wanted);
 });
 
-test('a nonce is mailed to whoever asks', async () => {
-  const { own, email } = await person();
-  ok(await own.auth.reauthenticate());
-  const { code, link } = await mail(email, /./);
-  assert.equal(link, undefined);
-  ok(await own.auth.updateUser({ password: 'another horse battery', nonce: code }));
-  refused(await client().auth.reauthenticate(), 400, undefined);
+test('a nonce is mailed to whoever asks, and an old session needs it for a new password', async () => {
+  const { own, email, user } = await person();
+  const change = (more) => own.auth.updateUser({ password: 'another horse battery', ...more });
+  await sql(`select auth.configure('{"reauthentication_required": true}')`);
+  await sql(`update auth.sessions set created_at = created_at - interval '25 hours' where user_id = $1`, [user.id]);
+  try {
+    refused(await change(), 400, 'reauthentication_needed');
+    ok(await own.auth.reauthenticate());
+    const { code, link } = await mail(email, /./);
+    assert.equal(link, undefined);
+    refused(await change({ nonce: code === '000000' ? '000001' : '000000' }), 422, 'reauthentication_not_valid');
+    ok(await change({ nonce: code }));
+  } finally {
+    await sql(`select auth.configure('{"reauthentication_required": false}')`);
+  }
+  assert.equal((await client().auth.reauthenticate()).error.name, 'AuthSessionMissingError');
+});
+
+test('codes and links end', async () => {
+  const { email } = await person();
+  ok(await client().auth.signInWithOtp({ email, options: { emailRedirectTo: CALLBACK } }));
+  const { code, token, link } = await mail(email, /sign/i);
+  await sql(`update auth.one_time_tokens set code_expires_at = clock_timestamp() - interval '1 second'`);
+  refused(await client().auth.verifyOtp({ email, token: code, type: 'email' }), 403, 'otp_expired');
+  assert.equal((await open(link)).status, 200);
+  await sql(`update auth.one_time_tokens set expires_at = clock_timestamp() - interval '1 second'`);
+  refused(await client().auth.verifyOtp({ token_hash: token, type: 'magiclink' }), 403, 'otp_expired');
+  assert.equal(landing((await open(link)).location).hash.error_code, 'otp_expired');
 });
 
 test('a link leads where the app has said it may', async () => {
   const { email } = await person();
-  const own = client();
-  const asked = await own.auth.signInWithOtp({ email, options: { emailRedirectTo: 'https://evil.example/' } });
-  if (!asked.error) {
-    const { link } = await mail(email, /sign/i);
-    assert.doesNotMatch(link, /evil/);
-    assert.ok((await follow(link)).place.startsWith(SITE));
-  } else refused(asked, 400, 'redirect_not_allowed');
+  const options = { emailRedirectTo: 'https://evil.example/' };
+  refused(await client().auth.signInWithOtp({ email, options }), 400, 'redirect_not_allowed');
+  refused(await client().auth.signUp({ email: address(), password: PASSWORD, options }), 400, 'redirect_not_allowed');
+  refused(await client().auth.resetPasswordForEmail(email, { redirectTo: 'https://evil.example/' }), 400, 'redirect_not_allowed');
+  ok(await client().auth.signInWithOtp({ email }));
+  assert.ok((await follow((await mail(email, /sign/i)).link)).place.startsWith(SITE));
 });
 
-test('an expired or made-up link says so where it leads', async () => {
+test('a spent or made-up link says so where it leads', async () => {
   const { email } = await person();
   ok(await client().auth.signInWithOtp({ email, options: { emailRedirectTo: CALLBACK } }));
   const { link, token } = await mail(email, /sign/i);

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(`${process.env.AUTH_NODE_MODULES}/`);
 const { createClient } = require('@supabase/supabase-js');
+const pg = require('pg');
 
 export const URL_ = process.env.AUTH_URL;
 export const API = `${URL_}/auth/v1`;
@@ -16,9 +17,20 @@ export const PASSWORD = 'correct horse battery';
 let clients = 0;
 
 // As a program of its own would make it: nothing is shared with the others.
-export function client(options = {}, key = ANON) {
+export function client(options = {}, key = ANON, global = {}) {
   const auth = { storageKey: `client-${clients++}`, autoRefreshToken: false, detectSessionInUrl: false, ...options };
-  return createClient(URL_, key, { auth });
+  return createClient(URL_, key, { auth, global });
+}
+
+// What only the database can do: letting time pass, and settings.
+export async function sql(text, values = []) {
+  const db = new pg.Client({ connectionString: process.env.AUTH_SUPERUSER_URL });
+  await db.connect();
+  try {
+    return (await db.query(text, values)).rows;
+  } finally {
+    await db.end();
+  }
 }
 
 export const service = () => client({ persistSession: false }, SERVICE);
