@@ -505,13 +505,14 @@ fn every_function_that_takes_a_secret_is_known() {
         .query(
             "select p.proname::text from pg_proc as p
             where p.pronamespace = 'auth'::regnamespace
-                and p.proargnames[:p.pronargs] && array['password', 'token', 'refresh_token', 'jwk', 'code', 'secret', 'otp', 'key', 'nonce']
+                and p.proargnames[:p.pronargs] && array['password', 'token', 'refresh_token', 'jwk', 'code', 'secret', 'otp', 'key', 'nonce',
+                    'new_password', 'current_password', 'code_verifier']
             group by 1 order by 1",
             &[],
         )
         .unwrap();
     let names: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    assert!(names.len() >= 7, "{names:?}");
+    assert!(names.len() >= 15, "{names:?}");
     for name in names {
         let (secret, mark) = (canary(), cluster.log_len());
         let many = ", 1".repeat(20);

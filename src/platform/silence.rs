@@ -39,6 +39,15 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"convert_anonymous",
     b"admin_create_user",
     b"admin_update_user",
+    b"admin_generate_link",
+    b"verify_otp",
+    b"verify_sign_up",
+    b"verify_link",
+    b"look_up_link",
+    b"exchange_code",
+    b"reset_password",
+    b"reset_password_with_code",
+    b"update_email",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 
