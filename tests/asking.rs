@@ -73,7 +73,7 @@ fn nobody_learns_who_has_an_account() {
 }
 
 /// F045, F046, F051: not before the interval is over, with the seconds that are left, and not more often than the limit; a rolled
-/// back request counts, one that was used is forgotten; other kinds and addresses are not concerned.
+/// back request has mailed nothing and does not count, one that was used is forgotten; other kinds and addresses are not concerned.
 #[test]
 fn how_often() {
     let database = mailing(Cluster::shared(), json!({"verification_resend_interval": 60}));
@@ -82,7 +82,16 @@ fn how_often() {
         let email = format!("user{number}@example.org");
         let mut transaction = app.transaction().unwrap();
         assert!(answer(&mut transaction, call, &[&email]).is_ok(), "{call}");
+        let mut inner = transaction.transaction().unwrap();
+        assert_eq!(said(&mut inner, call, &[&email]), "over_email_send_rate_limit", "{call}");
+        inner.rollback().unwrap();
         transaction.rollback().unwrap();
+        let mut transaction = app.transaction().unwrap();
+        let mut inner = transaction.transaction().unwrap();
+        assert!(answer(&mut inner, call, &[&email]).is_ok(), "{call}");
+        inner.rollback().unwrap();
+        assert!(answer(&mut transaction, call, &[&email]).is_ok(), "{call}: a savepoint gives it back too");
+        transaction.commit().unwrap();
         let refusal = answer(&mut app, call, &[&email]).unwrap_err();
         assert_eq!((&*refusal.sqlstate, &*refusal.code), ("53400", "over_email_send_rate_limit"), "{call}");
         assert!((55..=61).contains(&retry_after(&refusal)), "{refusal:?}");

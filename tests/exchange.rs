@@ -188,3 +188,17 @@ fn a_code_is_good_once() {
         assert_eq!(refused(client.execute("select * from auth.flow_state", &[])).sqlstate, "42501");
     }
 }
+
+/// B024, XA3: a code at the end of a redirect does not outlive a reset of the password.
+#[test]
+fn a_reset_ends_codes_too() {
+    let database = mailing(Cluster::shared(), json!({"implicit_flow": false}));
+    let mut app = database.app();
+    proved(&database, "ada@example.org");
+    let link = mailed(&database, "send_magic_link('ada@example.org')", &[]);
+    let redirect = answer(&mut app, PAGE, &[&link.token()]).unwrap();
+    let reset = mailed(&database, "request_password_reset('ada@example.org')", &[]);
+    let outcome = said(&mut app, "reset_password($1, 'another horse battery')", &[&reset.token()]);
+    assert_eq!(outcome, "password_changed");
+    assert_eq!(said(&mut app, "exchange_code($1)", &[&redirect["code"].as_str()]), "flow_state_not_found");
+}

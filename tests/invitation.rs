@@ -104,6 +104,24 @@ fn only_the_service_key_invites() {
     assert_eq!(said(&mut app, "verify_link($1)", &[&link["hashed_token"].as_str()]), "otp_expired");
 }
 
+/// XA1: a link that an administrator makes for an account that somebody else may have made confirms no password of theirs.
+#[test]
+fn a_handed_link_confirms_no_strangers_password() {
+    let database = mailing(Cluster::shared(), json!({"signup_mode": "confirm"}));
+    let mut app = database.app();
+    let call = "admin_generate_link('signup', $1, '{\"password\": \"correct horse battery\"}')";
+    for (email, is_strangers) in [("ada@example.org", true), ("bob@example.org", false)] {
+        if is_strangers {
+            answer(&mut app, "sign_up($1, 'the password of a stranger')", &[&email]).unwrap();
+        }
+        let link = answer(&mut service(&database), call, &[&email]).unwrap();
+        assert_eq!(said(&mut app, "verify_link($1)", &[&link["hashed_token"].as_str()]), "session");
+        assert_eq!(said(&mut app, "sign_in($1, 'the password of a stranger')", &[&email]), "invalid_credentials");
+        let own = said(&mut app, "sign_in($1, 'correct horse battery')", &[&email]);
+        assert_eq!(own == "session", !is_strangers, "{own}");
+    }
+}
+
 /// A way in, and what it needs: the person's address and the newest mail to it.
 type Way = fn(&Database, &str) -> String;
 

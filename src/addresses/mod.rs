@@ -93,6 +93,8 @@ pub fn confirm_change(user_id: Uuid, found: &Found) -> Result<bool> {
             Purpose::EmailChange => Purpose::EmailChangeCurrent,
             _ => Purpose::EmailChange,
         };
+        // One after the other: two at once would each see no other half.
+        users::hold(user_id)?;
         let half = tokens::find_by_purpose(user_id, Purpose::EmailChangeHalf)?;
         let is_second = half.is_some_and(|half| half.data == json!({"new_email": new, "confirmed": other.name()}));
         if !is_second {

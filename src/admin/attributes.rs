@@ -158,7 +158,8 @@ fn checked_role(role: String) -> Result<String> {
     static MAY_BE: Query = Query::read(
         "select not exists (
             select from pg_catalog.pg_roles as powerful
-            where (powerful.rolsuper or powerful.rolbypassrls or powerful.rolcreaterole
+            where (powerful.rolsuper or powerful.rolbypassrls or powerful.rolcreaterole or powerful.rolreplication
+                    or powerful.rolname like 'pg\\_%'
                     or powerful.rolname in ('service_role', 'auth_owner', 'auth_admin', 'auth_sidecar'))
                 and pg_has_role(r.oid, powerful.oid, 'member'))
         from pg_catalog.pg_roles as r

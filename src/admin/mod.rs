@@ -91,7 +91,9 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     }
     let hash = attributes.hash(&config)?;
     let current = users::address_key(id)?;
-    if let Some(email) = attributes.email.as_ref().filter(|email| current.as_deref() != Some(email.key())) {
+    let new_address = attributes.email.as_ref().filter(|email| current.as_deref() != Some(email.key()));
+    let is_moved = new_address.is_some();
+    if let Some(email) = new_address {
         addresses::give(id, email, attributes.email_confirm == Some(true))?;
     }
     let arguments = [
@@ -118,8 +120,8 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     if let Some(must_change) = attributes.must_change_password {
         credential::demand_change(id, must_change)?;
     }
-    // Whoever knew the old password, or one that is no longer to be trusted, may be signed in with it.
-    if hash.is_some() || attributes.must_change_password == Some(true) {
+    // Whoever had the old address, or knew a password that is no longer to be trusted, may be signed in or wait with a link.
+    if is_moved || hash.is_some() || attributes.must_change_password == Some(true) {
         sessions::end(id, Which::All)?;
         tokens::remove_all(id)?;
     }

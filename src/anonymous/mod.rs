@@ -43,7 +43,7 @@ fn try_sign_in(data: JsonArgument, options: JsonArgument, user_id: &mut Option<U
     let data = users::check_metadata(options::json(data)?)?;
     keys::root()?;
     guard::must_not_be_blocked()?;
-    guard::count_sign_up(&config)?;
+    guard::count_guest(&config)?;
     let id = users::create(NewUser {
         role: Some(&config.anonymous_role),
         user_metadata: data,

@@ -50,6 +50,9 @@ fn try_update(
     let data = json!({"new_email": new.address()});
     audit::record(&Entry::done("email_change_requested", user_id).with(data))?;
     let old = account.email.as_ref().filter(|_| account.is_email_confirmed && config.secure_email_change);
+    if let Some(old) = old {
+        mail::ask(Purpose::EmailChangeCurrent, old, &config)?;
+    }
     mail::send_change(user_id, &new, old, &wish, &config)?;
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))

@@ -408,6 +408,19 @@ fn follow_transactions() {
     }
 }
 
+thread_local! {
+    /// Counted for what is undone with its (sub)transaction.
+    static GIVEN_BACK: RefCell<Vec<(pg_sys::SubTransactionId, Key)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A count that is given back if the (sub)transaction does not commit.
+pub fn give_back_on_abort(key: Key) {
+    follow_transactions();
+    // SAFETY: reads the transaction's state.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    GIVEN_BACK.with_borrow_mut(|all| all.push((subtransaction, key)));
+}
+
 /// Called where nothing may fail any more: only shared memory, a lightweight lock and latches.
 unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argument: *mut std::ffi::c_void) {
     use pg_sys::XactEvent as E;
@@ -417,6 +430,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE => false,
         _ => return,
     };
+    for (_, key) in GIVEN_BACK.take() {
+        if !is_commit {
+            drop(table::take_back(key));
+        }
+    }
     for open in OPEN.take() {
         if is_commit && open.has_succeeded {
             forgive(&open.counters);
@@ -434,10 +452,24 @@ unsafe extern "C-unwind" fn on_subtransaction(
 ) {
     use pg_sys::SubXactEvent as E;
     match event {
-        E::SUBXACT_EVENT_COMMIT_SUB => OPEN.with_borrow_mut(|all| {
-            all.iter_mut().filter(|open| open.subtransaction == current).for_each(|open| open.subtransaction = parent);
-        }),
+        E::SUBXACT_EVENT_COMMIT_SUB => {
+            OPEN.with_borrow_mut(|all| {
+                all.iter_mut()
+                    .filter(|open| open.subtransaction == current)
+                    .for_each(|open| open.subtransaction = parent);
+            });
+            GIVEN_BACK
+                .with_borrow_mut(|all| all.iter_mut().filter(|own| own.0 == current).for_each(|own| own.0 = parent));
+        }
         E::SUBXACT_EVENT_ABORT_SUB => {
+            GIVEN_BACK.with_borrow_mut(|all| {
+                all.retain(|(subtransaction, key)| {
+                    if *subtransaction == current {
+                        drop(table::take_back(*key));
+                    }
+                    *subtransaction != current
+                });
+            });
             let all = OPEN.take();
             let (lost, kept): (Vec<Open>, Vec<Open>) = all.into_iter().partition(|open| open.subtransaction == current);
             OPEN.set(kept);

@@ -34,6 +34,15 @@ pub fn count_sign_up(config: &Config) -> Result<()> {
     count("signup", &network, &config.limits.signup)
 }
 
+/// Counts a guest against the network that it comes from, or the database where that is not known: one costs no hash.
+pub fn count_guest(config: &Config) -> Result<()> {
+    match (network::trusted(), config.limits.database.filter(|_| config.limits.are_enabled)) {
+        (Some(_), _) => count_sign_up(config),
+        (None, Some(limit)) => count("guest", "", &limit),
+        (None, None) => Ok(()),
+    }
+}
+
 /// Counts a mail that somebody asks for, whoever has the address and whether anybody does: by kind and address not before
 /// the interval is over and not more often than the limit within a link's lifetime, and by network or database.
 pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
@@ -53,10 +62,11 @@ pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> 
     }
     .map_err(too_many)?;
     if config.mail.resend_interval > 0 {
-        count(&format!("mail soon {kind}"), address, &limit(1, config.mail.resend_interval)).map_err(too_many)?;
+        count_if_committed(&format!("mail soon {kind}"), address, &limit(1, config.mail.resend_interval))
+            .map_err(too_many)?;
     }
     if let Some(most) = config.mail.resend_limit {
-        count(&format!("mail {kind}"), address, &limit(most + 1, lifetime)).map_err(too_many)?;
+        count_if_committed(&format!("mail {kind}"), address, &limit(most + 1, lifetime)).map_err(too_many)?;
     }
     Ok(())
 }
@@ -66,6 +76,13 @@ pub fn forget_mails(kind: &str, address: &str) -> Result<()> {
     for bucket in [format!("mail soon {kind}"), format!("mail {kind}")] {
         table::clear(Key::new(&bucket, address, "counted")?)?;
     }
+    Ok(())
+}
+
+/// Counts something of which a ROLLBACK leaves nothing, such as a mail: it is given back then.
+fn count_if_committed(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
+    count(bucket, subject, limit)?;
+    attempt::give_back_on_abort(Key::new(bucket, subject, "counted")?);
     Ok(())
 }
 

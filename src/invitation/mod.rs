@@ -125,11 +125,13 @@ fn try_generate(
     let wish = Wish::read(&options, &config)?;
     let email = users::parse_email(given(email, "email")?)?;
     let new_email = mail::text(&options, "new_email")?.map(users::parse_email).transpose()?;
+    let is_new = users::find_by_email(&email)?.is_none();
     let (purpose, account) = account_of(given(kind, "kind")?, &email, &options, &config)?;
     *user_id = Some(account);
     let is_change = matches!(purpose, Purpose::EmailChange | Purpose::EmailChangeCurrent);
     let (to, data) = match (is_change, &new_email) {
-        (false, _) => (&email, json!({})),
+        // Of an account that was there nobody can say whose its password is.
+        (false, _) => (&email, json!({"is_contested": !is_new})),
         (true, None) => return Err(Error::invalid("option new_email is missing", "the address to change to")),
         // The old address alone proves nothing of the new one.
         (true, Some(new)) => {

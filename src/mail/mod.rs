@@ -88,6 +88,8 @@ fn lifetime(purpose: Purpose, config: &Config) -> i64 {
 
 /// Counts that somebody asks for a mail, before it is looked up whether anybody has the address.
 pub fn ask(purpose: Purpose, email: &Email, config: &Config) -> Result<()> {
+    // Every request wakes the courier: that one does tells a listener nothing.
+    outbox::wake()?;
     guard::count_mail(family(purpose), email.key(), lifetime(purpose, config), config)
 }
 

@@ -76,6 +76,12 @@ pub fn write(message: &Message<'_>) -> Result<Uuid> {
     Ok(id)
 }
 
+/// Wakes the courier when the transaction commits.
+pub fn wake() -> Result<()> {
+    static WAKE: Query = Query::write("select pg_notify('auth_outbox', '')::text", &[]);
+    WAKE.execute(&[]).map(drop)
+}
+
 /// The right side of a Message-ID: the host of the app.
 fn mail_host() -> Result<String> {
     let config = config::current()?;

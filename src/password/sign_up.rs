@@ -109,7 +109,8 @@ fn to_be_confirmed(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -
             let created = users::create(NewUser { id: Some(id), ..asked.account(&hash) })?;
             *user_id = Some(created);
             mail::send(created, &asked.mail(Purpose::Confirmation, json!({})), config)?;
-            users::object(created)?.ok_or(Error::UserNotFound)?
+            // Made up like the other, down to which of its times are the same.
+            users::made_up(created, &asked.email, &asked.data)?
         }
         Some(account) => {
             // One hash too. Whoever signs up again, for want of the mail, gives the same password. Another one may be that of

@@ -102,6 +102,12 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
     })
 }
 
+/// Holds the account's row until the transaction ends.
+pub fn hold(id: Uuid) -> Result<()> {
+    static HOLD: Query = Query::write("select from auth.users where id = $1 for update", &[Type::UUIDOID]);
+    HOLD.execute(&[to_pg(id).into()]).map(drop)
+}
+
 /// What a signed-in user proves themselves by.
 pub struct Credentials {
     pub email: Option<Email>,
