@@ -89,7 +89,7 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
         insert into auth.outbox (id, channel, kind, recipient, message_id, cluster_id)
             values (gen_random_uuid(), 'email', 'otp', 'ada@example.org', '<1@example.org>', 'another');
         insert into auth.templates (name, subject, text_body) values ('otp', 'Your code', '{{ code }}');
-        insert into auth.webhooks (url, secret_sealed) values ('https://example.org/', '\\x00');
+        insert into auth.webhooks (url, events, secret_sealed) values ('https://example.org/', '{nothing}', '\\x00');
         insert into auth.flow_state (id, expires_at) values (gen_random_uuid(), now());
         insert into auth.email_rules (domain, action) values ('example.com', 'block');",
     )

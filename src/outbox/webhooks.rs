@@ -51,8 +51,10 @@ pub fn announce(event_type: &str, data: impl FnOnce() -> Value) -> Result<()> {
     })?;
     let body = json!({"type": event_type, "timestamp": backend::iso8601(backend::clock()), "data": data()}).to_string();
     for (id, url, sealed) in wanted {
-        let secret = keys::root()?.open(&place(&id), &sealed)?;
-        let payload = json!({"url": url, "secret": String::from_utf8_lossy(&secret), "body": body});
+        // A secret that does not open must not keep people from signing in: the courier gives the call up, visibly.
+        let secret = keys::root()?.open(&place(&id), &sealed).ok();
+        let secret = secret.as_ref().map(|secret| String::from_utf8_lossy(secret));
+        let payload = json!({"url": url, "secret": secret, "body": body});
         super::write(&Message {
             channel: "webhook",
             kind: event_type,
