@@ -19,6 +19,7 @@ fn a_hundred_refreshes_at_once() {
     let (mut app, mut superuser) = (database.app(), database.superuser());
     for profile in ["default", "supabase"] {
         database.admin().execute("select auth.apply_profile($1)", &[&profile]).unwrap();
+        database.admin().execute("select auth.configure('{\"signup_mode\": \"immediate\"}')", &[]).unwrap();
         let phone = sign_up(&mut app, &format!("{profile}@example.org"), PASSWORD);
         let laptop = sign_in(&mut app, &phone.email, PASSWORD);
         let answers = storm_with(
