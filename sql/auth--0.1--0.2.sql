@@ -993,8 +993,10 @@ begin
     where id in (
         select o.id
         from auth.outbox as o
-        where o.status = 'pending' and o.cluster_id = own and o.expires_at <= clock_timestamp()
-            and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+        where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
+            and o.expires_at <= clock_timestamp() and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+        order by o.next_attempt_at
+        limit 1000
         for update skip locked
     );
 
@@ -1004,6 +1006,7 @@ begin
             from auth.outbox as o
             where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
                 and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+                and (o.expires_at is null or o.expires_at > clock_timestamp())
             order by o.next_attempt_at
             limit n
             for update skip locked
