@@ -1,18 +1,24 @@
 //! Reverse proxies: whose request it is, and where it comes from.
 
-use auth_harness::{Cluster, Sidecar};
+use auth_harness::{Cluster, Sidecar, claims};
 use serde_json::json;
 
+use crate::admin::service;
 use crate::http_accounts::{PASSWORD, refused, sign_up, text};
 
 /// F183, F194, F271, B097: the answer names the user for a good token, whatever method the proxy uses and whatever the client
-/// wrote under these names; nobody, a forged token, an ended session and a key of a program are 401.
+/// wrote under these names; nobody, a forged token, an ended session and a key of a program are 401. An address that was not
+/// proved is not told.
 #[test]
 fn forward_auth_names_the_user() {
     let database = Cluster::shared().database();
     let sidecar = Sidecar::start(&database, &[]);
     let ada = sign_up(&sidecar, "ada@example.org");
     let token = text(&ada["access_token"]);
+    let unproved = sidecar.get("/forward-auth").bearer(token).header("x-user-email", "forged@example.org").send();
+    assert_eq!((unproved.status, unproved.header("x-user-id")), (200, text(&ada["user"]["id"])));
+    assert_eq!(unproved.header("x-user-email"), "");
+    database.superuser().batch_execute("update auth.users set email_confirmed_at = now()").unwrap();
     for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
         let ask = sidecar.ask(method, "/forward-auth").bearer(token);
         let reply = ask.header("x-user-id", "forged").header("x-user-email", "forged@example.org").send();
@@ -30,6 +36,26 @@ fn forward_auth_names_the_user() {
     for reply in replies {
         assert_eq!((reply.status, reply.header("x-user-id")), (401, ""), "{reply:?}");
     }
+}
+
+/// A sign-in that waits for a new password is nobody's yet, for proxies and for programs that verify tokens.
+#[test]
+fn an_unfinished_sign_in_is_nobody() {
+    let database = Cluster::shared().database();
+    let sidecar = Sidecar::start(&database, &[]);
+    let ada = sign_up(&sidecar, "ada@example.org");
+    let mut superuser = database.superuser();
+    superuser.batch_execute("update auth.users set email_confirmed_at = now()").unwrap();
+    let sql = "select auth.admin_update_user($1::text::uuid, '{\"must_change_password\": true}')";
+    service(&database).execute(sql, &[&text(&ada["user"]["id"])]).unwrap();
+    let body = json!({"email": "ada@example.org", "password": PASSWORD});
+    let restricted = sidecar.post("/token?grant_type=password").json(&body).send().json();
+    let token = text(&restricted["access_token"]);
+    assert_eq!(claims(token)["token_type"], "restricted");
+    let reply = sidecar.get("/forward-auth").bearer(token).send();
+    refused(&reply, 401, "no_authorization");
+    assert_eq!((reply.header("x-user-id"), reply.header("x-user-email")), ("", ""));
+    refused(&sidecar.get("/verify-token").bearer(token).send(), 401, "bad_jwt");
 }
 
 /// F175: a good token is answered with its claims, a tampered one with 401.

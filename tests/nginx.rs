@@ -47,6 +47,7 @@ fn requests_pass_with_who_they_are() {
 
     let credentials = json!({"email": "ada@example.org", "password": PASSWORD});
     let user = sign_up(&sidecar, "ada@example.org")["user"]["id"].clone();
+    database.superuser().batch_execute("update auth.users set email_confirmed_at = now()").unwrap();
     let signed_in = nginx.ask("POST", "/auth/v1/token?grant_type=password").json(&credentials).send();
     assert_eq!(signed_in.status, 200, "{signed_in:?} {}", nginx.log());
     let session = signed_in.json();
