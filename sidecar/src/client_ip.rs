@@ -67,24 +67,27 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
-/// The client's address. Anything in the header that is no address makes all of it worthless: the peer counts then.
+/// The client's address. Only what stands right of it was written by our proxies: what is left of it is not read, and
+/// where there is no address before it is found, the peer counts.
 pub fn client_ip(peer: IpAddr, headers: &HeaderMap, config: &Http) -> IpAddr {
     let peer = peer.to_canonical();
     let is_proxy = |address: IpAddr| config.trusted_proxies.iter().any(|network| network.contains(address));
     if !is_proxy(peer) {
         return peer;
     }
-    let mut said = Vec::new();
-    for value in headers.get_all(&config.client_ip_header) {
-        let Ok(value) = value.to_str() else { return peer };
-        for entry in value.split(',') {
-            let Ok(address) = entry.trim().parse::<IpAddr>() else { return peer };
-            said.push(address.to_canonical());
+    let mut client = peer;
+    for value in headers.get_all(&config.client_ip_header).iter().rev() {
+        for entry in value.as_bytes().rsplit(|byte| *byte == b',') {
+            let entry = std::str::from_utf8(entry).ok().and_then(|entry| entry.trim().parse::<IpAddr>().ok());
+            let Some(address) = entry else { return peer };
+            client = address.to_canonical();
+            if !is_proxy(client) {
+                return client;
+            }
         }
     }
-    let client = said.iter().rev().find(|address| !is_proxy(**address));
     // All of them are ours: the first is a client inside the network.
-    client.or(said.first()).copied().unwrap_or(peer)
+    client
 }
 
 #[cfg(test)]
@@ -105,7 +108,16 @@ mod tests {
             (&["10.0.0.0/8"], "10.1.1.1", "203.0.113.1", "203.0.113.1"),
             (&["10.0.0.0/8"], "10.1.1.1", "1.2.3.4, 203.0.113.1", "203.0.113.1"),
             (&["10.0.0.0/8"], "10.1.1.1", "1.2.3.4, 203.0.113.1, 10.9.9.9", "203.0.113.1"),
-            (&["10.0.0.0/8"], "10.1.1.1", "garbage, 203.0.113.1", "10.1.1.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "garbage, 203.0.113.1", "203.0.113.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "\u{fc}, 203.0.113.1, 10.9.9.9", "203.0.113.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "203.0.113.1, garbage", "10.1.1.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "203.0.113.1, garbage, 10.9.9.9", "10.1.1.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "garbage, 10.9.9.9", "10.1.1.1"),
+            // Header lines, as of a proxy that adds one of its own.
+            (&["10.0.0.0/8"], "10.1.1.1", "garbage\n203.0.113.1", "203.0.113.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "1.2.3.4\n203.0.113.1, 10.8.8.8\n10.9.9.9", "203.0.113.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "203.0.113.1\ngarbage", "10.1.1.1"),
+            (&["10.0.0.0/8"], "10.1.1.1", "10.2.2.2\n10.3.3.3", "10.2.2.2"),
             (&["10.0.0.0/8"], "10.1.1.1", "203.0.113.1,", "10.1.1.1"),
             (&["10.0.0.0/8"], "10.1.1.1", "10.2.2.2, 10.3.3.3", "10.2.2.2"),
             (&["0.0.0.0/0"], "10.1.1.1", "203.0.113.1", "203.0.113.1"),
@@ -114,7 +126,10 @@ mod tests {
             (&["10.1.1.1"], "10.1.1.2", "203.0.113.1", "10.1.1.2"),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert("x-forwarded-for", header.parse().expect("a header"));
+            for line in header.split('\n') {
+                let line = http::HeaderValue::from_bytes(line.as_bytes()).expect("a header");
+                headers.append("x-forwarded-for", line);
+            }
             let address = client_ip(peer.parse().expect("an address"), &headers, &config(proxies));
             assert_eq!(address, expected.parse::<IpAddr>().expect("an address"), "{proxies:?} {peer} {header}");
         }
