@@ -137,6 +137,8 @@ fn settings_come_from_file_and_environment() {
     // Variables of other programs are none of ours.
     assert_eq!(check(good, &[("AUTH_PG_PREFIX", "x"), ("AUTH_SIDECAR", "y")]), (true, String::new()));
     let secret = "postgresql://sidecar:s3cr3t@db:port/app";
+    let captcha = [("AUTH_CAPTCHA__PROVIDER", "turnstile"), ("AUTH_CAPTCHA__SECRET", "s3cr3t")];
+    assert_eq!(check(good, &captcha), (true, String::new()));
     for (text, environment, words) in [
         ("", &[][..], "database.url is not set"),
         (good, &[("AUTH_DATABASE__URL", "")], "database.url is not set"),
@@ -148,6 +150,8 @@ fn settings_come_from_file_and_environment() {
         (good, &[("AUTH_CORS__ORIGINS", "[\"https://*.example.com\"]")], "cors.origins"),
         (good, &[("AUTH_HTTP__TRUSTED_PROXIES", "[\"10.0.0.0/40\"]")], "10.0.0.0/40"),
         (good, &[("AUTH_CAPTCHA__PROVIDER", "turnstile")], "captcha.secret"),
+        (good, &[captcha[0], captcha[1], ("AUTH_COMPAT__NSELF", "true")], "compat.* has no captcha"),
+        (good, &[captcha[0], captcha[1], ("AUTH_COMPAT__URBACKEND", "true")], "compat.* has no captcha"),
         (good, &[("AUTH_COOKIE__SHARED_DOMAINS", "[\".example.com\"]")], "cookie.shared_domains"),
         ("[htp]\nlisten = '127.0.0.1:1'\n", &[], "htp"),
     ] {

@@ -349,6 +349,9 @@ impl Config {
         if self.captcha.provider.is_some() && self.captcha.secret.is_empty() {
             return Err("captcha.secret is not set (AUTH_CAPTCHA__SECRET)".into());
         }
+        if self.captcha.provider.is_some() && (self.compat.urbackend || self.compat.nself) {
+            return Err("captcha.provider is set, and compat.* has no captcha: turn one of them off".into());
+        }
         Ok(())
     }
 
