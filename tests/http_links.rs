@@ -326,6 +326,41 @@ fn passwords_and_addresses_change_by_mail() {
     assert_eq!(answers[1].json()["user"]["email"], "lovelace@example.org");
 }
 
+/// One request changes the password and the address, whether the current password has to be given or not; a wrong one changes
+/// neither.
+#[test]
+fn a_password_and_an_address_change_together() {
+    for (profile, current) in [("default", json!(PASSWORD)), ("supabase", json!(null)), ("supabase", json!(PASSWORD))] {
+        let database = Cluster::shared().database().without_limits();
+        let required: bool = {
+            let mut admin = database.admin();
+            admin.execute("select auth.apply_profile($1)", &[&profile]).unwrap();
+            let changes = json!({"signup_mode": "immediate"});
+            let settings: Value = admin.query_one("select auth.configure($1)", &[&changes]).unwrap().get(0);
+            settings["current_password_required"].as_bool().unwrap()
+        };
+        assert_eq!(required, profile == "default");
+        let sidecar = Sidecar::start(&database, &[]);
+        let ada = sign_up(&sidecar, "ada@example.org");
+        let token = text(&ada["access_token"]);
+        let new = "another horse battery";
+        let change = |current: &Value| {
+            let changes = json!({"email": "lovelace@example.org", "password": new, "current_password": current});
+            sidecar.put("/user").bearer(token).json(&changes).send()
+        };
+        let sign_in = |password: &str| {
+            let body = json!({"email": "ada@example.org", "password": password});
+            sidecar.post("/token?grant_type=password").json(&body).send().status
+        };
+        refused(&change(&json!("wrong")), 400, "current_password_invalid");
+        assert_eq!((sign_in(PASSWORD), sign_in(new)), (200, 400), "{profile}");
+        let reply = change(&current);
+        assert_eq!((reply.status, &reply.json()["email"]), (200, &json!("ada@example.org")), "{profile}: {reply:?}");
+        assert_eq!((sign_in(PASSWORD), sign_in(new)), (400, 200), "{profile}");
+        assert_eq!(mailed(&database, "lovelace@example.org")["type"], "email_change", "{profile}");
+    }
+}
+
 /// A guest comes in without an address and keeps the account when giving one.
 #[test]
 fn a_guest_becomes_a_user() {

@@ -79,17 +79,19 @@ fn calls(caller: &Caller, changes: Changes, options: Options) -> Calls {
         )),
         (email, password) => {
             let current = changes.current_password;
+            // By the time that the address changes, a new password is the current one.
+            let then_current = password.clone().or_else(|| current.clone());
             if let Some(password) = password {
                 let options = json!(Options::default().with("nonce", given(changes.nonce)).value());
                 calls.push((
                     "select auth.update_password($1, $2, $3)",
-                    vec![Argument::Text(current.clone()), Argument::text(password), Argument::Json(options)],
+                    vec![Argument::Text(current), Argument::text(password), Argument::Json(options)],
                 ));
             }
             if let Some(email) = email {
                 calls.push((
                     "select auth.update_email($1, $2, $3)",
-                    vec![Argument::text(email), Argument::Text(current), Argument::Json(options)],
+                    vec![Argument::text(email), Argument::Text(then_current), Argument::Json(options)],
                 ));
             }
         }
