@@ -155,6 +155,39 @@ fn a_challenge_gets_a_code() {
     refused(&exchange(&code, verifier), 404, "flow_state_not_found");
     refused(&exchange(&ask(&challenge), &verifier.replace('a', "b")), 400, "bad_code_verifier");
     refused(&exchange("nonsense", verifier), 404, "flow_state_not_found");
+    for verifier in ["", "null"] {
+        let body = json!({"auth_code": ask(&challenge), "code_verifier": (verifier != "null").then_some(verifier)});
+        refused(&sidecar.post("/token?grant_type=pkce").json(&body).send(), 400, "bad_code_verifier");
+    }
+}
+
+/// With implicit_flow off an invitation ends in a code too, which no challenge belongs to: it is exchanged without a verifier, and
+/// with none but that.
+#[test]
+fn an_invitation_gets_a_code_without_a_challenge() {
+    let database = database();
+    database.admin().execute("select auth.configure($1)", &[&json!({"implicit_flow": false})]).unwrap();
+    let key: String =
+        database.admin().query_one("select auth.create_key('service_role') ->> 'key'", &[]).unwrap().get(0);
+    let sidecar = Sidecar::start(&database, &[]);
+    let exchange = |body: Value| sidecar.post("/token?grant_type=pkce").json(&body).send();
+    for (email, rest) in [
+        ("ada@example.org", json!({})),
+        ("eve@example.org", json!({"code_verifier": ""})),
+        ("bob@example.org", json!({"code_verifier": null})),
+    ] {
+        let invited = sidecar.post("/invite").bearer(&key).json(&json!({"email": email})).send();
+        assert_eq!(invited.status, 200, "{invited:?}");
+        let (_, pairs) = location(&press(&sidecar, &mailed(&database, email)));
+        assert_eq!(pairs.len(), 1, "{pairs:?}");
+        let mut body =
+            json!({"auth_code": pairs["code"], "code_verifier": "a-verifier-that-nobody-asked-for-at-all-ever"});
+        refused(&exchange(body.clone()), 400, "bad_code_verifier");
+        body.as_object_mut().unwrap().remove("code_verifier");
+        body.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        let reply = exchange(body);
+        assert_eq!((reply.status, &reply.json()["user"]["email"]), (200, &json!(email)), "{reply:?}");
+    }
 }
 
 /// XG2, XG3, XG4, XG5, XG15: nothing that a request says becomes a Location but what SQL allows, in requests for mails and in errors;
