@@ -237,6 +237,11 @@ fn redirects_lead_where_they_may() {
     }
     let path = format!("/verify?token=nonsense&type=signup&redirect_to={}", encode(ALLOWED));
     assert_eq!(location(&sidecar.get(&path).send()).0, ALLOWED);
+    // Below site_url, but a header holds ASCII only.
+    let path = format!("/verify?token=nonsense&type=signup&redirect_to={}", encode(&format!("{SITE}/\u{fc}\u{4e2d}")));
+    let (target, pairs) = location(&sidecar.get(&path).send());
+    assert!([SITE.to_owned(), format!("{SITE}/")].contains(&target), "{target}");
+    assert_eq!(pairs["error_code"], "otp_expired");
 }
 
 /// XI1: the names that a request gives the host are in no page, no mail and no redirect.

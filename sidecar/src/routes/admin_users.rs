@@ -24,7 +24,7 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Default, Deserialize, ToSchema)]
 struct Deletion {
-    /// Keep the row without what identifies anybody
+    /// Keep the row, which nobody can sign in to, and free its address
     #[serde(default)]
     should_soft_delete: Option<bool>,
 }

@@ -1,5 +1,6 @@
 //! /verify: spends a mailed link or code. GET and HEAD spend nothing: they show a page whose button does. Where a
-//! browser is sent afterwards is a URL that SQL has given; nothing of the request becomes a Location.
+//! browser is sent afterwards is a URL that SQL has given. One that the request names becomes a Location only for errors,
+//! and only after auth.redirect_allowed says yes; else that is site_url.
 
 use axum::extract::{FromRequest, Request, State as Shared};
 use axum::response::{IntoResponse, Response};
@@ -128,13 +129,15 @@ async fn by_page(state: &State, caller: &Caller, form: &Query) -> Result<Respons
     }
 }
 
-/// Shows an error to the app it belongs to: SQL gives the URL, which is the one asked for only if that is allowed.
+/// Shows an error to the app it belongs to: at the URL asked for if SQL allows it and it is plain ASCII, as in a
+/// header, else at site_url.
 async fn to_error(state: &State, caller: &Caller, asked: Option<String>, error: Error) -> Result<Response> {
     if error.status().is_server_error() {
         return Err(error);
     }
     let statement = "select case when auth.redirect_allowed($1) then $1 else auth.public_settings() ->> 'site_url' end";
-    let target = state.db.call(caller, statement, &[Argument::text(asked.unwrap_or_default())]).await?;
+    let asked = asked.filter(|url| url.bytes().all(|byte| byte.is_ascii_graphic())).unwrap_or_default();
+    let target = state.db.call(caller, statement, &[Argument::text(asked)]).await?;
     let Some(target) = target.as_str().filter(|target| !target.is_empty()) else {
         return Ok(page::notice(StatusCode::FORBIDDEN, error.message()));
     };
