@@ -140,6 +140,11 @@ fn after_the_code(asked: &Asked, config: &Config) -> Result<JsonB> {
     let waiting = tokens::find_sign_up(asked.email.key())?;
     // One hash in each case. Of two passwords that wait for one address nobody can say whose which is: then none is set.
     let hash = match &waiting {
+        // Nor where the caller's snapshot may be too old to show another: the password comes with the code then.
+        None if backend::snapshot_is_fixed() => {
+            credential::hash(&asked.password, config.hash_cost)?;
+            None
+        }
         None => Some(credential::hash(&asked.password, config.hash_cost)?),
         Some(waiting) => {
             let stored = waiting.encrypted_password.as_deref();

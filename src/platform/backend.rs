@@ -121,18 +121,6 @@ pub fn snapshot_is_fixed() -> bool {
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
-/// Works with what is committed now, whatever snapshot the caller's transaction holds. For reads by `Query::read`: what decides
-/// which of two requests is the newer one must not be asked of an old snapshot.
-pub fn with_latest_snapshot<T>(work: impl FnOnce() -> T) -> T {
-    // SAFETY: pushed and popped in pairs; after an ERROR the abort of the (sub)transaction pops it.
-    unsafe {
-        pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
-        let result = work();
-        pg_sys::PopActiveSnapshot();
-        result
-    }
-}
-
 /// Local id of the current transaction; never the same for two transactions of a backend in a row.
 #[inline]
 pub fn transaction() -> u32 {

@@ -294,7 +294,7 @@ pub fn new_link() -> Result<(Zeroizing<String>, Vec<u8>)> {
 
 /// The token of a link, if it is good now.
 pub fn find_by_link(link: &str) -> Result<Option<Found>> {
-    static FIND: Query = Query::read(
+    static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
             null::text, null::text, t.code_hash
         from auth.one_time_tokens as t
@@ -314,7 +314,7 @@ pub fn find_by_link(link: &str) -> Result<Option<Found>> {
         &[Type::BYTEAOID],
     );
     let Some(digest) = link_digest(link)? else { return Ok(None) };
-    backend::with_latest_snapshot(|| FIND.first(&[digest.into()], read))
+    FIND.first(&[digest.into()], read)
 }
 
 /// The token among those of these purposes whose code this is, if it is good now.
@@ -324,7 +324,7 @@ pub fn find_by_code(
     purposes: &[Purpose],
     code: &str,
 ) -> Result<Option<Found>> {
-    static FIND: Query = Query::read(
+    static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
             null::text, null::text, t.code_hash
         from auth.one_time_tokens as t
@@ -346,25 +346,22 @@ pub fn find_by_code(
     );
     let root = keys::root()?;
     let mut found = None;
-    backend::with_latest_snapshot(|| {
-        FIND.each(&[user_id.map(to_pg).into(), address_key.into()], |row| {
-            let token = read(row)?;
-            let bound =
-                Bound { row: token.id.into_bytes(), purpose: token.purpose.name(), address: &token.address_key };
-            let is_right = purposes.contains(&token.purpose)
-                && token.code_hash.as_ref().is_some_and(|hash| one_time::is_code(root.keyring(), hash, &bound, code));
-            if is_right {
-                found = Some(token);
-            }
-            Ok(())
-        })
+    FIND.each(&[user_id.map(to_pg).into(), address_key.into()], |row| {
+        let token = read(row)?;
+        let bound = Bound { row: token.id.into_bytes(), purpose: token.purpose.name(), address: &token.address_key };
+        let is_right = purposes.contains(&token.purpose)
+            && token.code_hash.as_ref().is_some_and(|hash| one_time::is_code(root.keyring(), hash, &bound, code));
+        if is_right {
+            found = Some(token);
+        }
+        Ok(())
     })?;
     Ok(found)
 }
 
 /// The newest live token of a purpose, whoever holds its secret.
 pub fn find_by_purpose(user_id: Uuid, purpose: Purpose) -> Result<Option<Found>> {
-    static FIND: Query = Query::read(
+    static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
             null::text, null::text, t.code_hash
         from auth.one_time_tokens as t
@@ -373,24 +370,27 @@ pub fn find_by_purpose(user_id: Uuid, purpose: Purpose) -> Result<Option<Found>>
         limit 1",
         &[Type::UUIDOID, Type::TEXTOID],
     );
-    backend::with_latest_snapshot(|| FIND.first(&[to_pg(user_id).into(), purpose.name().into()], read))
+    FIND.first(&[to_pg(user_id).into(), purpose.name().into()], read)
 }
 
-/// What the newest token of a purpose holds, also one that has ended.
+/// What the newest token of a purpose holds, also one that has ended; none where the caller's snapshot may be older than it.
 pub fn latest_data(user_id: Uuid, purpose: Purpose) -> Result<Option<Value>> {
-    static LATEST: Query = Query::read(
+    static LATEST: Query = Query::write(
         "select t.data from auth.one_time_tokens as t
         where t.user_id = $1 and t.purpose = $2 order by t.created_at desc limit 1",
         &[Type::UUIDOID, Type::TEXTOID],
     );
     let arguments = [to_pg(user_id).into(), purpose.name().into()];
-    let latest = backend::with_latest_snapshot(|| LATEST.first(&arguments, |row| row.required::<JsonB>(1)))?;
-    Ok(latest.map(|JsonB(data)| data))
+    // An old snapshot does not show the latest.
+    if backend::snapshot_is_fixed() {
+        return Ok(None);
+    }
+    Ok(LATEST.first(&arguments, |row| row.required::<JsonB>(1))?.map(|JsonB(data)| data))
 }
 
 /// The newest sign-up that waits for an address.
 pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
-    static FIND: Query = Query::read(
+    static FIND: Query = Query::write(
         "select p.id, 'sign_up', null::uuid, p.email_key, p.redirect_to, p.code_challenge, p.data, p.expires_at,
             p.email, p.password, p.code_hash
         from auth.pending_sign_ups as p
@@ -400,7 +400,7 @@ pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
         limit 1",
         &[Type::TEXTOID],
     );
-    backend::with_latest_snapshot(|| FIND.first(&[address_key.into()], read))
+    FIND.first(&[address_key.into()], read)
 }
 
 fn read(row: &Row<'_>) -> Result<Found> {
