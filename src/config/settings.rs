@@ -179,7 +179,7 @@ impl Setting {
                 let normal = format!("{}/{}", most.trim(), seconds.ok_or_else(|| self.wrong())?);
                 rate(&normal).map(|_| json!(normal)).ok_or_else(|| self.wrong())
             }
-            (Kind::List, Value::Array(items)) if items.len() <= 100 && items.iter().all(|item| is_short_text(item)) => {
+            (Kind::List, Value::Array(items)) if items.len() <= 100 && items.iter().all(is_short_text) => {
                 Ok(value.clone())
             }
             (Kind::Codes, Value::Object(codes)) if codes.len() <= 100 && codes.values().all(is_code) => {

@@ -164,10 +164,10 @@ pub fn attempt(secret: &'static Secret, subject: &str, data: Value, config: &Con
     let attempt = Attempt(NEXT.replace(NEXT.get() + 1));
     // Also where nothing is limited: what a rolled-back transaction has spent stays spent.
     reload::once(config)?;
-    if config.limits.are_enabled {
-        if let Some(wait) = network::may_fail(config)? {
-            return Err(refuse(over_limit(wait)));
-        }
+    if config.limits.are_enabled
+        && let Some(wait) = network::may_fail(config)?
+    {
+        return Err(refuse(over_limit(wait)));
     }
     // Known to the transaction before it waits for anything: an ERROR while it waits must not leave a counter open.
     attempt.open(secret, failure.event());
