@@ -58,6 +58,6 @@ if only storm; then
 fi
 if only http; then
     cargo build --quiet --release -p auth-sidecar
-    "${AUTH_PYTHON:-python3}" bench/http.py --sidecar "$(dirname "$(dirname "$HASH")")/auth-sidecar" \
+    "${AUTH_PYTHON:-python3}" bench/sidecar.py --sidecar "$(dirname "$(dirname "$HASH")")/auth-sidecar" \
         --rounds "${BENCH_HTTP_ROUNDS:-3}" --seconds "${BENCH_HTTP_SECONDS:-5}"
 fi

@@ -3,6 +3,7 @@ its start, and how many mails it sends in a second. bench/run.sh starts the clus
 """
 
 import argparse
+import atexit
 import json
 import os
 import re
@@ -32,6 +33,7 @@ class Sidecar:
             "AUTH_DATABASE__POOL_SIZE": "16", "AUTH_HTTP__LISTEN": f"127.0.0.1:{PORT}", "AUTH_LOG__LEVEL": "error", **settings,
         }
         self.process = subprocess.Popen([program, "serve"], env=environment)
+        atexit.register(self.process.kill)
         while True:
             try:
                 urllib.request.urlopen(URL + "/health").read()
@@ -71,7 +73,7 @@ def wrk(tokens, clients, seconds, refreshes):
         os.chmod(file.name, 0o644)
         environment = {**os.environ, "BENCH_TOKENS": file.name, **({"BENCH_REFRESH": "1"} if refreshes else {})}
         done = subprocess.run(
-            ["wrk", f"-t{clients}", f"-c{clients}", f"-d{seconds}", "--timeout", "30", "-s", f"{HERE}/http.lua", URL],
+            ["wrk", f"-t{clients}", f"-c{clients}", f"-d{seconds}", "--timeout", "30", "-s", f"{HERE}/sidecar.lua", URL],
             capture_output=True, text=True, env=environment)
     found = re.search(r"answers (\d+) in (\d+) microseconds, not 200: (\d+)", done.stdout)
     if not found or int(found.group(3)):
@@ -83,7 +85,7 @@ def pgbench(script, clients, seconds):
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as file:
         file.write(script)
         file.flush()
-        said = run("pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", file.name, DATABASE)
+        said = run("pgbench", "-n", "-M", "prepared", "-D", "started=0", "-D", "token=none", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", file.name, DATABASE)
     return float(re.search(r"tps = ([\d.]+)", said).group(1))
 
 
@@ -120,6 +122,7 @@ def sessions_again(db):
 def mails(program, db, count):
     inbox = subprocess.Popen(
         [program, "inbox", "--smtp", f"127.0.0.1:{SMTP}", "--http", f"127.0.0.1:{INBOX}"], stdout=subprocess.DEVNULL)
+    atexit.register(inbox.kill)
     db.ask(f"select count(auth.send_otp('mail' || n || '@example.org')) from generate_series(1, {count}) as n")
     begin = time.monotonic()
     sidecar = Sidecar(
