@@ -111,15 +111,7 @@ fn ask_for_confirmation(guest: &Guest, email: &Email, password: &str, wish: &Wis
     let data = json!({"new_email": email.address()});
     let done = Entry::done("email_change_requested", guest.user_id).in_session(guest.session_id);
     audit::record(&done.with(data.clone()))?;
-    let mail = Mail {
-        purpose: Purpose::EmailChange,
-        kind: "confirmation",
-        to: email,
-        has_link: true,
-        link_ttl: None,
-        wish,
-        data,
-    };
+    let mail = Mail { data, ..Mail::new(Purpose::EmailChange, "confirmation", email, wish) };
     match users::find_by_email(email)? {
         None => mail::send(guest.user_id, &mail, config),
         // A change waits all the same: the account says so, and who has the address does not show.

@@ -47,6 +47,13 @@ pub struct Way {
     pub data: Value,
 }
 
+impl Way {
+    /// By something that was mailed.
+    pub fn by_mail(method: &'static str, event_type: &'static str) -> Way {
+        Way { method, provider: "email", event_type, data: json!({"method": method}) }
+    }
+}
+
 /// Lets in a user who has proved who they are: a new session and its tokens.
 pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_welcome(user_id)?;

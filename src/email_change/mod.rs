@@ -10,7 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
-use crate::config::{self, Config};
+use crate::config;
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -45,7 +45,9 @@ fn try_update(
     let new = users::parse_email(given(new_email, "new_email")?)?;
     users::check_address(&new)?;
     let account = users::credentials(user_id)?.ok_or(Error::SessionNotFound)?;
-    check_password(user_id, &account, current_password, &config)?;
+    if account.encrypted_password.is_some() {
+        presence::prove_password_if_needed(user_id, &account, current_password, &config)?;
+    }
     mail::ask(Purpose::EmailChange, &new, &config)?;
     let data = json!({"new_email": new.address()});
     audit::record(&Entry::done("email_change_requested", user_id).with(data))?;
@@ -56,24 +58,6 @@ fn try_update(
     mail::send_change(user_id, &new, old, &wish, &config)?;
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))
-}
-
-fn check_password(
-    user_id: Uuid,
-    account: &users::Credentials,
-    current_password: Option<&str>,
-    config: &Config,
-) -> Result<()> {
-    if account.encrypted_password.is_none() {
-        return Ok(());
-    }
-    match current_password {
-        Some(password) => presence::prove_password(user_id, account, password, config),
-        None if config.current_password_required => {
-            Err(Error::invalid("current_password is null", "give the current password"))
-        }
-        None => Ok(()),
-    }
 }
 
 #[pg_extern(sql = false)]
@@ -98,15 +82,7 @@ fn try_reauthenticate(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Re
         .ok_or_else(|| Error::invalid("the account has no address", "there is nowhere to mail a code to"))?;
     mail::ask(Purpose::Reauthentication, email, &config)?;
     audit::record(&Entry::done("user_reauthenticate_requested", user_id))?;
-    let mail = Mail {
-        purpose: Purpose::Reauthentication,
-        kind: "reauthentication",
-        to: email,
-        has_link: false,
-        link_ttl: None,
-        wish: &wish,
-        data: json!({}),
-    };
+    let mail = Mail { has_link: false, ..Mail::new(Purpose::Reauthentication, "reauthentication", email, &wish) };
     mail::send(user_id, &mail, &config)?;
     Ok(JsonB(json!({"status": "code_sent"})))
 }

@@ -5,11 +5,12 @@ use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
 use uuid::Uuid;
 
+use crate::door::{self, Way};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::{config, door, flow, guard};
+use crate::{config, flow, guard};
 
 extension_sql_file!("exchange.sql", name = "exchange", requires = ["otp"]);
 
@@ -43,12 +44,6 @@ fn try_exchange(
         })
         .and_then(|found| found.remove().map(|()| found))
         .inspect(|_| attempt.is_right())
-        .and_then(|found| {
-            let method = door::method(&found.method);
-            door::let_in(
-                found.user_id,
-                door::Way { method, provider: "email", event_type: "login_success", data: json!({"method": method}) },
-            )
-        });
+        .and_then(|found| door::let_in(found.user_id, Way::by_mail(door::method(&found.method), "login_success")));
     attempt.end(answer, *user_id)
 }

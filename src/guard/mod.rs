@@ -12,7 +12,9 @@ mod table;
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use auth_core::email::Email;
 
 pub use attempt::{ADDRESS, Attempt, CODE, LINK, PASSWORD, attempt, is_spent};
 pub use network::must_not_be_blocked;
@@ -24,9 +26,34 @@ use crate::events::RINGS;
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
+use crate::users;
 use table::{Key, Verdict};
 
 extension_sql_file!("guard.sql", name = "guard", requires = ["audit"]);
+
+/// Who is meant by an address, as the caller wrote it. Text that is no address is nobody's: a guess about it is counted like one
+/// about an address, and it is not written down, because it may be a password.
+pub struct Meant<'a> {
+    text: &'a str,
+    pub email: Option<Email>,
+}
+
+impl<'a> Meant<'a> {
+    pub fn by(text: &'a str) -> Meant<'a> {
+        Meant { text, email: users::parse_email(text).ok() }
+    }
+
+    /// What guesses are counted against.
+    pub fn subject(&self) -> &str {
+        self.email.as_ref().map_or(self.text, Email::key)
+    }
+
+    /// What the audit says of it.
+    pub fn data(&self) -> Value {
+        let email = self.email.as_ref();
+        json!({"email": email.map(Email::address), "subject": email.map(Email::key)})
+    }
+}
 
 /// Counts a new account against the network that it comes from.
 pub fn count_sign_up(config: &Config) -> Result<()> {
@@ -143,7 +170,7 @@ fn guard_reset(subject: Option<&str>) -> Answer<i64> {
     backend::must_write()?;
     // As the counters may name it: as it is, as the key of an address, as a network.
     let mut subjects = vec![given.to_string()];
-    subjects.extend(crate::users::parse_email(given).ok().map(|email| email.key().to_string()));
+    subjects.extend(users::parse_email(given).ok().map(|email| email.key().to_string()));
     subjects.extend(given.parse::<std::net::IpAddr>().ok().map(network::network));
     subjects.dedup();
     reload::once(&*config::current()?)?;

@@ -51,15 +51,7 @@ fn try_invite(
     let data = users::check_metadata(options::json(data)?)?;
     let invited = make_invited(&email, data, app_metadata)?;
     *user_id = Some(invited);
-    let mail = Mail {
-        purpose: Purpose::Invite,
-        kind: "invite",
-        to: &email,
-        has_link: true,
-        link_ttl,
-        wish: &wish,
-        data: json!({}),
-    };
+    let mail = Mail { link_ttl, ..Mail::new(Purpose::Invite, "invite", &email, &wish) };
     mail::send(invited, &mail, &config)?;
     audit::record(&Entry::done("user_invited", invited).with(by(&email)))?;
     Ok(JsonB(users::object(invited)?.ok_or(Error::UserNotFound)?))
@@ -140,7 +132,7 @@ fn try_generate(
             (to, json!({"new_email": new.address(), "needs_both": needs_both}))
         }
     };
-    let mail = Mail { purpose, kind: "", to, has_link: true, link_ttl: None, wish: &wish, data };
+    let mail = Mail { data, ..Mail::new(purpose, "", to, &wish) };
     let handed = mail::hand_out(account, &mail, &config)?;
     audit::record(&Entry::done("link_generated", account).with(json!({
         "email": email.address(), "by": backend::session_user(), "kind": kind,

@@ -126,6 +126,13 @@ pub struct Mail<'a> {
     pub data: Value,
 }
 
+impl<'a> Mail<'a> {
+    /// With a link and a code that end when the purpose says.
+    pub fn new(purpose: Purpose, kind: &'static str, to: &'a Email, wish: &'a Wish) -> Mail<'a> {
+        Mail { purpose, kind, to, has_link: true, link_ttl: None, wish, data: json!({}) }
+    }
+}
+
 /// What an administrator hands on himself.
 pub struct Handed {
     pub link: Option<String>,
@@ -146,15 +153,8 @@ pub fn send(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<()> {
 /// address already, its owner is told; the mails before are void and a change waits all the same, so that whoever asked sees no
 /// difference.
 pub fn send_change(user_id: Uuid, new: &Email, old: Option<&Email>, wish: &Wish, config: &Config) -> Result<()> {
-    let mail = |purpose, kind, to| Mail {
-        purpose,
-        kind,
-        to,
-        has_link: true,
-        link_ttl: None,
-        wish,
-        data: json!({"new_email": new.address(), "needs_both": old.is_some()}),
-    };
+    let data = json!({"new_email": new.address(), "needs_both": old.is_some()});
+    let mail = |purpose, kind, to| Mail { data: data.clone(), ..Mail::new(purpose, kind, to, wish) };
     if let Some(old) = old {
         send(user_id, &mail(Purpose::EmailChangeCurrent, "email_change_current", old), config)?;
     }

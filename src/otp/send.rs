@@ -85,15 +85,7 @@ fn try_send(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgumen
     let data = users::check_metadata(options.get("data").filter(|data| !data.is_null()).cloned())?;
     let asked = asked(Purpose::MagicLink, given(email, "email")?, &config)?;
     let kind = if config.enable_magic_link { "magiclink" } else { "otp" };
-    let mail = Mail {
-        purpose: Purpose::MagicLink,
-        kind,
-        to: &asked.email,
-        has_link: config.enable_magic_link,
-        link_ttl: None,
-        wish: &wish,
-        data: json!({}),
-    };
+    let mail = Mail { has_link: config.enable_magic_link, ..Mail::new(Purpose::MagicLink, kind, &asked.email, &wish) };
     note("otp_requested", &asked)?;
     match asked.user_id {
         Some(user_id) => mail::send(user_id, &mail, &config)?,
@@ -133,15 +125,8 @@ fn try_sign_up_with_email(email: Option<&str>, data: JsonArgument, options: Json
     match asked.user_id {
         Some(user_id) => mail::tell_owner("existing_account", user_id, &asked.email, &config)?,
         None if is_free(&asked)? => {
-            let mail = Mail {
-                purpose: Purpose::SignUp,
-                kind: "confirmation",
-                to: &asked.email,
-                has_link: true,
-                link_ttl: None,
-                wish: &wish,
-                data: Value::Object(data),
-            };
+            let mail = Mail::new(Purpose::SignUp, "confirmation", &asked.email, &wish);
+            let mail = Mail { data: Value::Object(data), ..mail };
             mail::send_sign_up(None, &mail, &config)?;
         }
         None => {}
@@ -173,15 +158,7 @@ fn try_resend(kind: Option<&str>, email: Option<&str>, options: JsonArgument) ->
 fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     let asked = asked(Purpose::Confirmation, email, config)?;
     note("user_confirmation_requested", &asked)?;
-    let mail = |purpose, data| Mail {
-        purpose,
-        kind: "confirmation",
-        to: &asked.email,
-        has_link: true,
-        link_ttl: None,
-        wish,
-        data,
-    };
+    let mail = |purpose, data| Mail { data, ..Mail::new(purpose, "confirmation", &asked.email, wish) };
     if let Some(account) = &asked.account {
         return match account.is_email_confirmed {
             true => Ok(()),

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::addresses::{self, Proof};
 use crate::config::{self, Config};
 use crate::door::{self, Way};
-use crate::guard;
+use crate::guard::{self, Meant};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -17,8 +17,6 @@ use crate::platform::{log, silence};
 use crate::tokens::{self, Found, Purpose};
 use crate::users::{self, NewUser};
 use crate::{credential, flow, keys, mail};
-
-const PROVIDER: &str = "email";
 
 /// The purposes that a type of the API stands for.
 fn purposes(kind: &str) -> Result<&'static [Purpose]> {
@@ -112,12 +110,9 @@ fn spend_code(
     let (email, code) = (given(email, "email")?, given(code, "code")?);
     silence::check_literal(code)?;
     keys::root()?;
-    let parsed = users::parse_email(email).ok();
-    let subject = parsed.as_ref().map_or(email, Email::key);
-    let address = parsed.as_ref().map(Email::address);
-    let who = json!({"email": address, "subject": address.and(Some(subject))});
-    let attempt = guard::attempt(&guard::CODE, subject, who, &config)?;
-    let answer = look_up(parsed.as_ref(), code, purposes, user_id)
+    let who = Meant::by(email);
+    let attempt = guard::attempt(&guard::CODE, who.subject(), who.data(), &config)?;
+    let answer = look_up(who.email.as_ref(), code, purposes, user_id)
         .and_then(|found| attempt.spend(found.id, found.expires_at).map(|()| found))
         .inspect(|_| attempt.is_right())
         .and_then(|found| open(&found, &config));
@@ -279,8 +274,6 @@ fn make_account(found: &Found, encrypted_password: Option<String>) -> Result<Uui
 fn finish(proved: Proved) -> Result<JsonB> {
     match proved {
         Proved::Half => Ok(JsonB(json!({"status": "confirmation_sent"}))),
-        Proved::Somebody { user_id, method, event_type } => {
-            door::let_in(user_id, Way { method, provider: PROVIDER, event_type, data: json!({"method": method}) })
-        }
+        Proved::Somebody { user_id, method, event_type } => door::let_in(user_id, Way::by_mail(method, event_type)),
     }
 }

@@ -94,15 +94,11 @@ fn prove(
         let nonce = nonce.ok_or(Error::ReauthenticationNeeded)?;
         presence::prove_code(asking.user_id, account, nonce, config)?;
     }
-    match current_password {
-        Some(current) => presence::prove_password(asking.user_id, account, current, config),
-        // Whoever has to change it has given it a moment ago.
-        None if asking.is_unfinished || account.encrypted_password.is_none() => Ok(()),
-        None if config.current_password_required => {
-            Err(Error::invalid("current_password is null", "give the current password"))
-        }
-        None => Ok(()),
+    // Whoever has to change it has given it a moment ago.
+    if asking.is_unfinished && current_password.is_none() {
+        return Ok(());
     }
+    presence::prove_password_if_needed(asking.user_id, account, current_password, config)
 }
 
 fn is_fresh(session_id: Uuid) -> Result<bool> {

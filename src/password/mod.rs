@@ -6,18 +6,19 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
 use auth_core::email::Email;
 use auth_core::password;
 
 use crate::config::{self, Config};
+use crate::guard::{self, Meant};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::{credential, door, guard, keys, users};
+use crate::{credential, door, keys, users};
 
 mod change;
 mod sign_up;
@@ -54,18 +55,15 @@ fn try_sign_in(
     let (email, password) = (given(email, "email")?, given(password, "password")?);
     silence::check_literal(password)?;
     keys::root()?;
-    let parsed = users::parse_email(email).ok();
-    // Text that is no address is nobody's. It is counted like one and not written down: it may be a password.
-    let subject = parsed.as_ref().map_or(email, |email| email.key());
-    let address = parsed.as_ref().map(|email| email.address());
-    let who = json!({"email": address, "subject": address.and(Some(subject))});
-    let attempt = guard::attempt(&guard::PASSWORD, subject, who.clone(), &config)?;
-    let answer = prove(parsed.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
-        match credential::must_change(user_id)? {
-            true => door::let_in_to_change_password(user_id, way("login_success", who)),
-            false => door::let_in(user_id, way("login_success", who)),
-        }
-    });
+    let who = Meant::by(email);
+    let attempt = guard::attempt(&guard::PASSWORD, who.subject(), who.data(), &config)?;
+    let answer =
+        prove(who.email.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
+            match credential::must_change(user_id)? {
+                true => door::let_in_to_change_password(user_id, way("login_success", who.data())),
+                false => door::let_in(user_id, way("login_success", who.data())),
+            }
+        });
     attempt.end(answer, *meant)
 }
 

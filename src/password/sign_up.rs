@@ -50,7 +50,7 @@ impl Asked {
     }
 
     fn mail(&self, purpose: Purpose, data: Value) -> Mail<'_> {
-        Mail { purpose, kind: "confirmation", to: &self.email, has_link: true, link_ttl: None, wish: &self.wish, data }
+        Mail { data, ..Mail::new(purpose, "confirmation", &self.email, &self.wish) }
     }
 }
 

@@ -32,6 +32,22 @@ pub fn prove_password(user_id: Uuid, account: &Credentials, given: &str, config:
     attempt.end(result, Some(user_id))
 }
 
+/// The current password where the account has one and the settings ask for it; a wrong one is refused in any case.
+pub fn prove_password_if_needed(
+    user_id: Uuid,
+    account: &Credentials,
+    given: Option<&str>,
+    config: &Config,
+) -> Result<()> {
+    match given {
+        Some(given) => prove_password(user_id, account, given, config),
+        None if account.encrypted_password.is_some() && config.current_password_required => {
+            Err(Error::invalid("current_password is null", "give the current password"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Whether it is the code that `auth.reauthenticate` has mailed; it is spent.
 pub fn prove_code(user_id: Uuid, account: &Credentials, code: &str, config: &Config) -> Result<()> {
     silence::check_literal(code)?;

@@ -16,6 +16,7 @@ use crate::addresses::{self, Proof};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::door::{self, Way};
+use crate::guard::{self, Meant};
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -23,7 +24,7 @@ use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::sessions::{self, Which};
 use crate::tokens::{self, Found, Purpose};
-use crate::{credential, guard, keys, users};
+use crate::{credential, keys, users};
 
 extension_sql_file!("recovery.sql", name = "recovery", requires = ["exchange"]);
 
@@ -55,7 +56,7 @@ fn try_request(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgu
             (None, false) => (Purpose::MagicLink, "otp"),
         };
         let has_link = kind != "otp";
-        let mail = Mail { purpose, kind, to: &email, has_link, link_ttl: None, wish: &wish, data: json!({}) };
+        let mail = Mail { has_link, ..Mail::new(purpose, kind, &email, &wish) };
         mail::send(account.id, &mail, &config)?;
     }
     Ok(JsonB(json!({"status": "code_sent"})))
@@ -113,12 +114,10 @@ fn try_reset_with_code(
     let (email, code) = (given(email, "email")?, given(code, "code")?);
     silence::check_literal(code)?;
     keys::root()?;
-    let parsed = users::parse_email(email).ok();
-    let subject = parsed.as_ref().map_or(email, |email| email.key());
-    let address = parsed.as_ref().map(|email| email.address());
-    let who = json!({"email": address, "subject": address.and(Some(subject))});
-    let attempt = guard::attempt(&guard::CODE, subject, who, &config)?;
-    let answer = parsed
+    let who = Meant::by(email);
+    let attempt = guard::attempt(&guard::CODE, who.subject(), who.data(), &config)?;
+    let answer = who
+        .email
         .as_ref()
         .ok_or(Error::OtpExpired)
         .and_then(|email| {
@@ -157,7 +156,5 @@ fn set(found: &Found, password: &str, attempt: &guard::Attempt, config: &Config)
     if !config.reset_returns_session {
         return Ok(JsonB(json!({"status": "password_changed"})));
     }
-    let way =
-        Way { method: "recovery", provider: "email", event_type: "login_success", data: json!({"method": "recovery"}) };
-    door::let_in(user_id, way)
+    door::let_in(user_id, Way::by_mail("recovery", "login_success"))
 }
