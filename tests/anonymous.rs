@@ -252,3 +252,16 @@ fn a_conversion_waits_for_the_mail() {
         assert_eq!(row.get::<_, String>(0), id.to_string());
     }
 }
+
+/// F063, XC7: where the caller's address is not known, guests are limited by the database: one costs no hash.
+#[test]
+fn guests_are_limited_without_an_address_too() {
+    let database = Cluster::shared().database();
+    configure(&database, json!({"rate_limit_database": "3/60", "max_active_sessions": null}));
+    let mut app = database.app();
+    for _ in 0..3 {
+        json(&mut app, "select auth.sign_in_anonymously()", &[]);
+    }
+    let refusal = refused(app.execute("select auth.sign_in_anonymously()", &[]));
+    assert_eq!((refusal.sqlstate.as_str(), refusal.code.as_str()), ("53400", "over_request_rate_limit"));
+}

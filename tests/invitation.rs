@@ -1,18 +1,12 @@
 //! Invitations and links that an administrator hands on, and who may make them; and who gets in by any door.
 
-use auth_harness::{Client, Cluster, Database, claims, json, mails, refused, sign_up, the_mail};
+use auth_harness::{Cluster, Database, claims, json, mails, refused, sign_up, the_mail};
 use serde_json::{Value, json};
 
+use crate::admin::service;
 use crate::guard::RIGHT;
 use crate::otp::{answer, mailing, said};
 use crate::refresh::configure;
-
-/// Whoever holds the service key.
-fn service(database: &Database) -> Client {
-    let mut service = database.service();
-    service.batch_execute("set role service_role").unwrap();
-    service
-}
 
 fn invite(database: &Database, email: &str, options: Value) -> Value {
     answer(&mut service(database), "invite_user($1, '{\"name\": \"Eve\"}', $2)", &[&email, &options]).unwrap()

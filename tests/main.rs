@@ -4,6 +4,7 @@
 mod acceptance_guard;
 mod account;
 mod admin;
+mod admin_effects;
 mod announcements;
 mod anonymous;
 mod asking;

@@ -127,7 +127,7 @@ pub fn latest_data(user_id: Uuid, purpose: Purpose) -> Result<Option<Value>> {
     Ok(LATEST.first(&arguments, |row| row.required::<JsonB>(1))?.map(|JsonB(data)| data))
 }
 
-/// The newest sign-up that waits for an address.
+/// The newest sign-up that waits for an address; without its password where the caller's snapshot may be older than another.
 pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
     static FIND: Query = Query::write(
         "select p.id, 'sign_up', null::uuid, p.email_key, p.redirect_to, p.code_challenge, p.data, p.expires_at,
@@ -139,7 +139,11 @@ pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
         limit 1",
         &[Type::TEXTOID],
     );
-    FIND.first(&[address_key.into()], read)
+    let found = FIND.first(&[address_key.into()], read)?;
+    Ok(found.map(|found| match backend::snapshot_is_fixed() {
+        true => Found { encrypted_password: None, ..found },
+        false => found,
+    }))
 }
 
 fn read(row: &Row<'_>) -> Result<Found> {
