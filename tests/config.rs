@@ -27,7 +27,9 @@ fn profiles_are_the_documented_columns() {
     let database = Cluster::shared().database();
     let mut admin = database.admin();
     let own = json!({"site_url": "https://app.example.org", "environment": "production", "jwt_issuer": "https://id.example.org",
-        "redirect_allow_list": ["https://other.example.org/back"], "debug_mode": false, "test_codes": {}});
+        "redirect_allow_list": ["https://other.example.org/back"], "debug_mode": false, "test_codes": {},
+        "totp_issuer": "Example", "webauthn_rp_name": "Example", "webauthn_rp_id": "example.org",
+        "webauthn_rp_origins": ["https://app.example.org"], "sms_prefixes": ["+49"]});
     configure(&mut admin, own.clone());
     let columns = [
         // setting, default, strict, supabase
@@ -71,6 +73,20 @@ fn profiles_are_the_documented_columns() {
         ("security_notices", json!([true, true, true])),
         ("notify_events", json!([false, false, false])),
         ("rate_limit_mail", json!(["30/3600", "30/3600", "30/3600"])),
+        ("enable_passkeys", json!([false, true, false])),
+        ("mfa_enabled", json!([true, true, true])),
+        ("mfa_totp_enabled", json!([true, true, true])),
+        ("mfa_sms_enabled", json!([true, true, true])),
+        ("mfa_enforcement", json!(["required", "required", "policy"])),
+        ("mfa_required_roles", json!([[], ["admin", "moderator"], []])),
+        ("mfa_max_factors", json!([10, 10, 10])),
+        ("mfa_challenge_ttl", json!([300, 300, 300])),
+        ("webauthn_user_verification", json!(["preferred", "required", "preferred"])),
+        ("enable_sms", json!([false, false, false])),
+        ("sms_otp_length", json!([6, 6, 6])),
+        ("sms_otp_ttl", json!([60, 60, 60])),
+        ("rate_limit_sms", json!(["30/3600", "30/3600", "30/3600"])),
+        ("sms_budget", json!(["1000/86400", "1000/86400", "1000/86400"])),
     ];
     // Whatever comes before, a profile is the same.
     let before = json!({"enable_signup": false, "refresh_tokens_enabled": false, "access_token_ttl": 60, "claims_user_metadata": false});
@@ -215,6 +231,21 @@ fn null_is_the_default_or_no_limit() {
         "security_notices",
         "notify_events",
         "rate_limit_mail",
+        "enable_passkeys",
+        "mfa_enabled",
+        "mfa_totp_enabled",
+        "mfa_sms_enabled",
+        "mfa_enforcement",
+        "mfa_required_roles",
+        "mfa_max_factors",
+        "mfa_challenge_ttl",
+        "webauthn_rp_origins",
+        "webauthn_user_verification",
+        "enable_sms",
+        "sms_otp_length",
+        "sms_otp_ttl",
+        "sms_prefixes",
+        "rate_limit_sms",
     ];
     let unlimited = [
         "jwt_issuer",

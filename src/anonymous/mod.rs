@@ -52,5 +52,5 @@ fn try_sign_in(data: JsonArgument, options: JsonArgument, user_id: &mut Option<U
     })?;
     *user_id = Some(id);
     let data = json!({"is_anonymous": true});
-    door::let_in(id, door::Way { method: METHOD, provider: METHOD, event_type: "signup", data })
+    door::let_in(id, door::Way::new(METHOD, METHOD, "signup", data))
 }

@@ -50,7 +50,26 @@ create table auth.config (
     reset_returns_session boolean,
     security_notices boolean,
     notify_events boolean,
-    rate_limit_mail text
+    rate_limit_mail text,
+    enable_passkeys boolean,
+    mfa_enabled boolean,
+    mfa_totp_enabled boolean,
+    mfa_sms_enabled boolean,
+    mfa_enforcement text check (mfa_enforcement in ('required', 'policy')),
+    mfa_required_roles jsonb,
+    mfa_max_factors integer,
+    mfa_challenge_ttl interval,
+    totp_issuer text,
+    webauthn_rp_name text,
+    webauthn_rp_id text,
+    webauthn_rp_origins jsonb,
+    webauthn_user_verification text check (webauthn_user_verification in ('required', 'preferred', 'discouraged')),
+    enable_sms boolean,
+    sms_otp_length integer,
+    sms_otp_ttl interval,
+    sms_prefixes jsonb,
+    rate_limit_sms text,
+    sms_budget text
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -104,6 +123,25 @@ comment on column auth.config.reset_returns_session is 'Whether a password reset
 comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
 comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';
 comment on column auth.config.rate_limit_mail is 'Mails asked for from one network: how many / in how many seconds; default 30/3600.';
+comment on column auth.config.enable_passkeys is 'Whether users may register and use passkeys; default false. Off: 55000 passkey_disabled.';
+comment on column auth.config.mfa_enabled is 'Whether second factors may be enrolled; default true. Verified ones are asked for whatever it says.';
+comment on column auth.config.mfa_totp_enabled is 'Whether authenticator apps (RFC 6238) may be enrolled; default true. Off: 55000 mfa_totp_enroll_not_enabled.';
+comment on column auth.config.mfa_sms_enabled is 'Whether phones may be enrolled as a second factor; default true. Off: 55000 mfa_phone_enroll_not_enabled.';
+comment on column auth.config.mfa_enforcement is 'required (default): a sign-in with a verified factor is nobody''s before it is used; policy: it is an ordinary session of level aal1, and policies ask for aal2.';
+comment on column auth.config.mfa_required_roles is 'Roles, as in auth.users.role and app_metadata.role or roles, whose accounts must have a second factor; default none. A list.';
+comment on column auth.config.mfa_max_factors is 'Second factors that an account may have; default 10. More: 55000 too_many_enrolled_mfa_factors.';
+comment on column auth.config.mfa_challenge_ttl is 'How long the second step of a sign-in may take; default 5 minutes.';
+comment on column auth.config.totp_issuer is 'Name that authenticator apps show beside the account; default the host of site_url.';
+comment on column auth.config.webauthn_rp_name is 'Name of the relying party that authenticators show (WebAuthn section 5.4.1); default the host of site_url.';
+comment on column auth.config.webauthn_rp_id is 'Relying party id: the domain that passkeys belong to (WebAuthn section 5.1.2); default the host of site_url.';
+comment on column auth.config.webauthn_rp_origins is 'Origins that may use passkeys, exactly: https://app.example.org or android:apk-key-hash:…; default that of site_url. A list.';
+comment on column auth.config.webauthn_user_verification is 'Whether an authenticator has to verify its user (WebAuthn section 5.8.6); default preferred. Only a verified user is aal2.';
+comment on column auth.config.enable_sms is 'Whether codes by SMS sign in; default false. Off: 55000 phone_provider_disabled.';
+comment on column auth.config.sms_otp_length is 'Digits of a code sent by SMS; default 6, 4 to 10.';
+comment on column auth.config.sms_otp_ttl is 'How long a code sent by SMS is good; default 60 seconds.';
+comment on column auth.config.sms_prefixes is 'Beginnings of the numbers that SMS are sent to, with country code, such as +49; default all. A list.';
+comment on column auth.config.rate_limit_sms is 'SMS asked for from one network: how many / in how many seconds; default 30/3600.';
+comment on column auth.config.sms_budget is 'SMS of the whole database, whoever asks: how many / in how many seconds; default 1000/86400.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),

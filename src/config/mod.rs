@@ -55,6 +55,42 @@ pub struct Config {
     pub reset_returns_session: bool,
     pub security_notices: bool,
     pub notify_events: bool,
+    pub mfa: Mfa,
+    pub webauthn: WebAuthn,
+    pub sms: Sms,
+}
+
+/// Second factors.
+pub struct Mfa {
+    pub is_enabled: bool,
+    pub totp_is_enabled: bool,
+    pub sms_is_enabled: bool,
+    /// Whether a session before the second step is an ordinary one, and policies ask for more.
+    pub is_left_to_policies: bool,
+    pub required_roles: Vec<String>,
+    pub max_factors: i64,
+    pub challenge_ttl: i64,
+    pub totp_issuer: String,
+}
+
+/// The relying party (WebAuthn).
+pub struct WebAuthn {
+    pub is_enabled: bool,
+    pub rp_name: String,
+    pub rp_id: String,
+    /// Never empty.
+    pub origins: Vec<String>,
+    /// As WebAuthn spells it.
+    pub user_verification: String,
+}
+
+/// Codes by SMS.
+pub struct Sms {
+    pub is_enabled: bool,
+    pub code_length: u32,
+    pub code_ttl: i64,
+    /// What numbers may begin with; empty: anything.
+    pub prefixes: Vec<String>,
 }
 
 /// When a sign-up makes an account.
@@ -96,6 +132,9 @@ pub struct Limits {
     pub signup: Limit,
     /// Mails asked for from one network.
     pub mail: Limit,
+    /// SMS asked for from one network, and those of the whole database.
+    pub sms: Limit,
+    pub sms_budget: Option<Limit>,
     /// Failures from one network, and those of callers without an address.
     pub network: Option<Limit>,
     pub database: Option<Limit>,
@@ -104,7 +143,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"rate_limit_mail"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"sms_budget"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -141,7 +180,9 @@ fn stored() -> Result<Map<String, Value>> {
             'verification_ttl', extract(epoch from c.verification_ttl)::bigint,
             'recovery_ttl', extract(epoch from c.recovery_ttl)::bigint,
             'magic_link_ttl', extract(epoch from c.magic_link_ttl)::bigint,
-            'verification_resend_interval', extract(epoch from c.verification_resend_interval)::bigint)
+            'verification_resend_interval', extract(epoch from c.verification_resend_interval)::bigint,
+            'mfa_challenge_ttl', extract(epoch from c.mfa_challenge_ttl)::bigint,
+            'sms_otp_ttl', extract(epoch from c.sms_otp_ttl)::bigint)
         from auth.config as c",
         &[],
     );
@@ -184,6 +225,15 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             .ok_or_else(|| bad(name)),
     };
     let required_rate = |name: &str| rate(name).and_then(|limit| limit.ok_or_else(|| bad(name)));
+    let list = |name: &str| {
+        let items = settings.get(name).and_then(Value::as_array).ok_or_else(|| bad(name))?;
+        Ok::<Vec<String>, Error>(items.iter().filter_map(|item| item.as_str().map(str::to_string)).collect())
+    };
+    let site_url = text("site_url")?;
+    let or_host = |name: &str| match settings.get(name) {
+        Some(Value::String(text)) => text.clone(),
+        _ => site_host(&site_url).to_string(),
+    };
     let lockout_duration = number("lockout_duration")? * 1_000_000;
     Ok(Config {
         limits: Limits {
@@ -191,6 +241,8 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             login: required_rate("rate_limit_login")?,
             signup: required_rate("rate_limit_signup")?,
             mail: required_rate("rate_limit_mail")?,
+            sms: required_rate("rate_limit_sms")?,
+            sms_budget: rate("sms_budget")?,
             network: rate("rate_limit_network")?,
             database: rate("rate_limit_database")?,
             lockout: limit("lockout_attempts")?
@@ -220,13 +272,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         },
         claims_user_metadata: switch("claims_user_metadata")?,
         site_url: text("site_url")?,
-        redirect_allow_list: settings
-            .get("redirect_allow_list")
-            .and_then(Value::as_array)
-            .ok_or_else(|| bad("redirect_allow_list"))?
-            .iter()
-            .filter_map(|item| item.as_str().map(str::to_string))
-            .collect(),
+        redirect_allow_list: list("redirect_allow_list")?,
         signup_mode: match text("signup_mode")?.as_str() {
             "immediate" => SignupMode::Immediate,
             "confirm" => SignupMode::Confirm,
@@ -256,7 +302,48 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         reset_returns_session: switch("reset_returns_session")?,
         security_notices: switch("security_notices")?,
         notify_events: switch("notify_events")?,
+        mfa: Mfa {
+            is_enabled: switch("mfa_enabled")?,
+            totp_is_enabled: switch("mfa_totp_enabled")?,
+            sms_is_enabled: switch("mfa_sms_enabled")?,
+            is_left_to_policies: text("mfa_enforcement")? == "policy",
+            required_roles: list("mfa_required_roles")?,
+            max_factors: number("mfa_max_factors")?,
+            challenge_ttl: number("mfa_challenge_ttl")?,
+            totp_issuer: or_host("totp_issuer"),
+        },
+        webauthn: WebAuthn {
+            is_enabled: switch("enable_passkeys")?,
+            rp_name: or_host("webauthn_rp_name"),
+            rp_id: or_host("webauthn_rp_id"),
+            origins: match list("webauthn_rp_origins")? {
+                origins if origins.is_empty() => vec![origin(&site_url).to_string()],
+                origins => origins,
+            },
+            user_verification: text("webauthn_user_verification")?,
+        },
+        sms: Sms {
+            is_enabled: switch("enable_sms")?,
+            code_length: small("sms_otp_length")?,
+            code_ttl: number("sms_otp_ttl")?,
+            prefixes: list("sms_prefixes")?,
+        },
     })
+}
+
+/// Scheme, host and port of an address.
+fn origin(url: &str) -> &str {
+    let after_scheme = url.find("://").map_or(0, |place| place + 3);
+    url[after_scheme..].find('/').map_or(url, |end| &url[..after_scheme + end])
+}
+
+/// The host of an address, without its port.
+pub fn site_host(url: &str) -> &str {
+    let origin = origin(url);
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    host.rsplit_once(':')
+        .filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()))
+        .map_or(host, |(host, _)| host)
 }
 
 /// Stores these settings, and writes the change into the history.
@@ -347,6 +434,13 @@ const PUBLIC: &[&str] = &[
     "jwt_issuer",
     "email_otp_length",
     "password_min_length",
+    "enable_passkeys",
+    "mfa_enabled",
+    "mfa_totp_enabled",
+    "mfa_sms_enabled",
+    "mfa_enforcement",
+    "enable_sms",
+    "sms_otp_length",
 ];
 
 #[pg_extern(sql = false, stable)]

@@ -23,6 +23,8 @@ enum Kind {
     Rate,
     /// A list of texts, each of at most 1,000 characters.
     List,
+    /// 1 to 64 characters, none of them a control character or a colon.
+    Text,
     /// Addresses, each with the code that is always right for it.
     Codes,
 }
@@ -107,6 +109,35 @@ pub const ALL: &[Setting] = &[
     setting("security_notices", Kind::Switch, false, ["true", "true", "true"]),
     setting("notify_events", Kind::Switch, false, ["false", "false", "false"]),
     setting("rate_limit_mail", Kind::Rate, false, [r#""30/3600""#, r#""30/3600""#, r#""30/3600""#]),
+    setting("enable_passkeys", Kind::Switch, false, ["false", "true", "false"]),
+    setting("mfa_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting("mfa_totp_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting("mfa_sms_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting(
+        "mfa_enforcement",
+        Kind::Choice(&["required", "policy"]),
+        false,
+        [r#""required""#, r#""required""#, r#""policy""#],
+    ),
+    setting("mfa_required_roles", Kind::List, false, ["[]", r#"["admin", "moderator"]"#, "[]"]),
+    setting("mfa_max_factors", Kind::Count { least: 1, most: 100 }, false, ["10", "10", "10"]),
+    setting("mfa_challenge_ttl", Kind::Duration { least: 30, most: 60 * MINUTE }, false, ["300", "300", "300"]),
+    setting("totp_issuer", Kind::Text, true, ["null", KEEP, KEEP]),
+    setting("webauthn_rp_name", Kind::Text, true, ["null", KEEP, KEEP]),
+    setting("webauthn_rp_id", Kind::Text, true, ["null", KEEP, KEEP]),
+    setting("webauthn_rp_origins", Kind::List, false, ["[]", KEEP, KEEP]),
+    setting(
+        "webauthn_user_verification",
+        Kind::Choice(&["required", "preferred", "discouraged"]),
+        false,
+        [r#""preferred""#, r#""required""#, r#""preferred""#],
+    ),
+    setting("enable_sms", Kind::Switch, false, ["false", "false", "false"]),
+    setting("sms_otp_length", Kind::Count { least: 4, most: 10 }, false, ["6", "6", "6"]),
+    setting("sms_otp_ttl", Kind::Duration { least: 30, most: 60 * MINUTE }, false, ["60", "60", "60"]),
+    setting("sms_prefixes", Kind::List, false, ["[]", KEEP, KEEP]),
+    setting("rate_limit_sms", Kind::Rate, false, [r#""30/3600""#, r#""30/3600""#, r#""30/3600""#]),
+    setting("sms_budget", Kind::Rate, true, [r#""1000/86400""#, r#""1000/86400""#, r#""1000/86400""#]),
 ];
 
 /// A profile leaves this setting as it is: it says where the app lives, not how strict it is.
@@ -182,6 +213,7 @@ impl Setting {
             (Kind::List, Value::Array(items)) if items.len() <= 100 && items.iter().all(is_short_text) => {
                 Ok(value.clone())
             }
+            (Kind::Text, Value::String(text)) if is_name(text) => Ok(value.clone()),
             (Kind::Codes, Value::Object(codes)) if codes.len() <= 100 && codes.values().all(is_code) => {
                 Ok(value.clone())
             }
@@ -196,6 +228,7 @@ impl Setting {
             Kind::Switch => "true or false".to_string(),
             Kind::Count { least, most } => format!("a whole number from {least} to {most}"),
             Kind::List => "a list of at most 100 texts".to_string(),
+            Kind::Text => "a text of 1 to 64 characters, without colons".to_string(),
             Kind::Codes => "an object of address to code, a code of 4 to 10 digits".to_string(),
             Kind::Rate => "so many in so long, such as 5/900 (seconds) or 5/15 minutes".to_string(),
             Kind::Duration { least, most } => {
@@ -208,6 +241,10 @@ impl Setting {
 
 fn is_short_text(value: &Value) -> bool {
     value.as_str().is_some_and(|text| (1..=1000).contains(&text.chars().count()))
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.chars().count()) && !text.contains(|letter: char| letter.is_control() || letter == ':')
 }
 
 fn is_code(value: &Value) -> bool {

@@ -45,12 +45,19 @@ pub struct Way {
     pub event_type: &'static str,
     /// An object: who was meant.
     pub data: Value,
+    /// Whether it was more than one factor already, such as a passkey that has verified its user.
+    pub is_multi_factor: bool,
 }
 
 impl Way {
+    /// By one factor.
+    pub fn new(method: &'static str, provider: &'static str, event_type: &'static str, data: Value) -> Way {
+        Way { method, provider, event_type, data, is_multi_factor: false }
+    }
+
     /// By something that was mailed.
     pub fn by_mail(method: &'static str, event_type: &'static str) -> Way {
-        Way { method, provider: "email", event_type, data: json!({"method": method}) }
+        Way::new(method, "email", event_type, json!({"method": method}))
     }
 }
 
@@ -112,7 +119,22 @@ fn must_be_confirmed(user_id: Uuid, config: &Config) -> Result<()> {
 }
 
 /// The methods that a session may name (RFC 8176, and Supabase Auth's words).
-const METHODS: &[&str] = &["password", "otp", "magiclink", "recovery", "invite", "email_change", "anonymous", "oauth"];
+const METHODS: &[&str] = &[
+    "password",
+    "otp",
+    "magiclink",
+    "recovery",
+    "invite",
+    "email_change",
+    "anonymous",
+    "oauth",
+    "passkey",
+    "sms",
+    "totp",
+    "mfa/phone",
+    "mfa/webauthn",
+    "mfa/recovery_code",
+];
 
 /// A method that was stored, as it is written in a session.
 pub fn method(name: &str) -> &'static str {

@@ -30,7 +30,7 @@ const METHOD: &str = "password";
 const PROVIDER: &str = "email";
 
 fn way(event_type: &'static str, data: Value) -> door::Way {
-    door::Way { method: METHOD, provider: PROVIDER, event_type, data }
+    door::Way::new(METHOD, PROVIDER, event_type, data)
 }
 
 #[pg_extern(sql = false)]

@@ -31,16 +31,25 @@ pub enum Error {
     FlowStateNotFound,
     FlowStateExpired,
     BadCodeVerifier,
+    MfaVerificationFailed,
+    MfaVerificationRejected,
+    MfaChallengeExpired,
+    WebauthnChallengeExpired,
+    WebauthnVerificationFailed,
     // 53400
     AccountLocked { seconds: i64 },
     OverRequestRateLimit { seconds: i64 },
     OverEmailSendRateLimit { seconds: i64 },
+    OverSmsSendRateLimit { seconds: i64 },
     WorkerUnavailable,
     HashGateBusy,
     // 23505
     EmailExists,
     PhoneExists,
     UserAlreadyExists,
+    MfaFactorNameConflict,
+    MfaVerifiedFactorExists,
+    WebauthnCredentialExists,
     // 22023
     WeakPassword(String),
     PasswordTooLong(String),
@@ -56,6 +65,15 @@ pub enum Error {
     MagicLinkDisabled,
     AnonymousProviderDisabled,
     RefreshDisabled,
+    TooManyEnrolledMfaFactors,
+    TooManyPasskeys,
+    MfaTotpEnrollNotEnabled,
+    MfaPhoneEnrollNotEnabled,
+    MfaWebauthnEnrollNotEnabled,
+    MfaRecoveryCodesSoleFactor,
+    PasskeyDisabled,
+    PhoneProviderDisabled,
+    PhoneNotConfirmed,
     SessionIdentityOff,
     TestsRefused,
     RootKeyMissing { what: String, hint: String },
@@ -69,6 +87,8 @@ pub enum Error {
     DropRefused,
     // 02000
     UserNotFound,
+    MfaFactorNotFound,
+    WebauthnCredentialNotFound,
     // 40001
     Conflict,
     // 25006, 25P01
@@ -192,6 +212,36 @@ impl Error {
                 "the code verifier is not the one of the request".into(),
                 Some("exchange the code where the flow began (RFC 7636)".into()),
             ),
+            Error::MfaVerificationFailed => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "mfa_verification_failed",
+                "the code is not valid".into(),
+                Some("wait for the next code, or use another factor".into()),
+            ),
+            Error::MfaVerificationRejected => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "mfa_verification_rejected",
+                "the second factor was refused".into(),
+                None,
+            ),
+            Error::MfaChallengeExpired => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "mfa_challenge_expired",
+                "this step of the sign-in is over".into(),
+                Some("sign in again, or challenge the factor again".into()),
+            ),
+            Error::WebauthnChallengeExpired => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "webauthn_challenge_expired",
+                "this ceremony is over".into(),
+                Some("start it again".into()),
+            ),
+            Error::WebauthnVerificationFailed => (
+                S::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "webauthn_verification_failed",
+                "the passkey could not be verified".into(),
+                Some("try again, or use another one".into()),
+            ),
             Error::AccountLocked { seconds } => (
                 S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "account_locked",
@@ -208,6 +258,12 @@ impl Error {
                 S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "over_email_send_rate_limit",
                 "too many mails were asked for".into(),
+                Some(format!("retry_after={seconds} seconds")),
+            ),
+            Error::OverSmsSendRateLimit { seconds } => (
+                S::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "over_sms_send_rate_limit",
+                "too many SMS were asked for".into(),
                 Some(format!("retry_after={seconds} seconds")),
             ),
             Error::WorkerUnavailable => (
@@ -234,6 +290,24 @@ impl Error {
             Error::UserAlreadyExists => {
                 (S::ERRCODE_UNIQUE_VIOLATION, "user_already_exists", "an account with this id exists".into(), None)
             }
+            Error::MfaFactorNameConflict => (
+                S::ERRCODE_UNIQUE_VIOLATION,
+                "mfa_factor_name_conflict",
+                "a factor of this account has this name".into(),
+                Some("choose another name".into()),
+            ),
+            Error::MfaVerifiedFactorExists => (
+                S::ERRCODE_UNIQUE_VIOLATION,
+                "mfa_verified_factor_exists",
+                "a verified factor has this phone number".into(),
+                Some("use it, or remove it first".into()),
+            ),
+            Error::WebauthnCredentialExists => (
+                S::ERRCODE_UNIQUE_VIOLATION,
+                "webauthn_credential_exists",
+                "this passkey is registered already".into(),
+                Some("use another authenticator".into()),
+            ),
             Error::WeakPassword(reasons) => (
                 S::ERRCODE_INVALID_PARAMETER_VALUE,
                 "weak_password",
@@ -309,6 +383,60 @@ impl Error {
                 "refresh tokens are switched off here".into(),
                 Some("sign in again; an administrator may set refresh_tokens_enabled".into()),
             ),
+            Error::TooManyEnrolledMfaFactors => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "too_many_enrolled_mfa_factors",
+                "the account has as many factors as it may have".into(),
+                Some("remove one first; an administrator may raise mfa_max_factors".into()),
+            ),
+            Error::TooManyPasskeys => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "too_many_passkeys",
+                "the account has as many passkeys as it may have".into(),
+                Some("remove one first".into()),
+            ),
+            Error::MfaTotpEnrollNotEnabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "mfa_totp_enroll_not_enabled",
+                "authenticator apps may not be enrolled here".into(),
+                Some("an administrator may set mfa_enabled and mfa_totp_enabled".into()),
+            ),
+            Error::MfaPhoneEnrollNotEnabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "mfa_phone_enroll_not_enabled",
+                "phones may not be enrolled as a second factor here".into(),
+                Some("an administrator may set mfa_enabled and mfa_sms_enabled".into()),
+            ),
+            Error::MfaWebauthnEnrollNotEnabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "mfa_webauthn_enroll_not_enabled",
+                "security keys may not be enrolled as a second factor here".into(),
+                Some("an administrator may set mfa_enabled and enable_passkeys".into()),
+            ),
+            Error::MfaRecoveryCodesSoleFactor => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "mfa_recovery_codes_sole_factor",
+                "recovery codes need a second factor that they recover".into(),
+                Some("enroll a factor first".into()),
+            ),
+            Error::PasskeyDisabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "passkey_disabled",
+                "passkeys are switched off here".into(),
+                Some("an administrator may set enable_passkeys".into()),
+            ),
+            Error::PhoneProviderDisabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "phone_provider_disabled",
+                "signing in by SMS is not allowed here".into(),
+                Some("an administrator may set enable_sms".into()),
+            ),
+            Error::PhoneNotConfirmed => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "phone_not_confirmed",
+                "the phone number is not confirmed".into(),
+                Some("auth.send_sms_otp sends a code".into()),
+            ),
             Error::SessionIdentityOff => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "no_authorization",
@@ -370,6 +498,10 @@ impl Error {
                 Some("if that is meant, a superuser sets auth.allow_drop = on first".into()),
             ),
             Error::UserNotFound => (S::ERRCODE_NO_DATA, "user_not_found", "no such user".into(), None),
+            Error::MfaFactorNotFound => (S::ERRCODE_NO_DATA, "mfa_factor_not_found", "no such factor".into(), None),
+            Error::WebauthnCredentialNotFound => {
+                (S::ERRCODE_NO_DATA, "webauthn_credential_not_found", "no such passkey".into(), None)
+            }
             Error::Conflict => (
                 S::ERRCODE_T_R_SERIALIZATION_FAILURE,
                 "conflict",
