@@ -195,6 +195,15 @@ fn nobody_overhears() {
     assert!(heard(&mut listener).is_empty());
     answer(&mut app, "sign_up('ada@example.org', $1)", &[&RIGHT]).unwrap();
     assert_eq!(heard(&mut listener), ["auth_outbox:"]);
+    // An address without an account wakes couriers as one with does, and a request that is rolled back none.
+    let mut transaction = app.transaction().unwrap();
+    answer(&mut transaction, "request_password_reset('ada@example.org')", &[]).unwrap();
+    transaction.rollback().unwrap();
+    assert!(heard(&mut listener).is_empty());
+    for request in ["request_password_reset('nobody@example.org')", "send_magic_link('nobody@example.org')"] {
+        answer(&mut app, request, &[]).unwrap();
+        assert_eq!(heard(&mut listener), ["auth_outbox:"], "{request}");
+    }
     let mut courier = database.sidecar();
     let mail = claim(&mut courier, 1).remove(0);
     let dump = || {
