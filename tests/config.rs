@@ -87,6 +87,8 @@ fn profiles_are_the_documented_columns() {
         ("sms_otp_ttl", json!([60, 60, 60])),
         ("rate_limit_sms", json!(["30/3600", "30/3600", "30/3600"])),
         ("sms_budget", json!(["1000/86400", "1000/86400", "1000/86400"])),
+        ("password_prevent_common", json!([true, true, false])),
+        ("password_prevent_user_info", json!([true, true, false])),
     ];
     // Whatever comes before, a profile is the same.
     let before = json!({"enable_signup": false, "refresh_tokens_enabled": false, "access_token_ttl": 60, "claims_user_metadata": false});

@@ -82,6 +82,7 @@ mod otp_kinds;
 mod otp_races;
 mod outbox;
 mod password_change;
+mod password_policy;
 mod plans;
 mod planted;
 mod pooling;

@@ -15,6 +15,7 @@ pub mod jwk;
 pub mod jws;
 pub mod jwt;
 pub mod keyring;
+pub mod list;
 pub mod one_time;
 pub mod password;
 pub mod redirect;

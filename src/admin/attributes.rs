@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::credential;
+use crate::credential::{self, Person};
 use crate::platform::error::{Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
@@ -117,11 +117,13 @@ impl Attributes {
     }
 
     /// The hash to be stored, if a password or a hash is given. Waits for a place at the gate: nothing is locked yet.
-    pub fn hash(&self, config: &Config) -> Result<Option<String>> {
+    pub fn hash(&self, person: Person, config: &Config) -> Result<Option<String>> {
         match &self.password {
             None => Ok(self.password_hash.clone()),
             Some(password) => {
-                let password = credential::acceptable(password, config)?;
+                let metadata = self.user_metadata.clone().unwrap_or_default();
+                let person = person.with_email(self.email.as_ref()).with_metadata(&metadata);
+                let password = credential::acceptable(password, &person, config)?;
                 credential::hash(&password, config.hash_cost).map(Some)
             }
         }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use attributes::{Attributes, Ban};
 
 use crate::audit::{self, Entry};
+use crate::credential::Person;
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -45,7 +46,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
     if attributes.email.is_none() && attributes.phone.is_none() {
         return Err(Error::invalid("neither email nor phone is given", "an account needs one of them"));
     }
-    let hash = attributes.hash(&config)?;
+    let hash = attributes.hash(Person::unknown(), &config)?;
     let id = users::create(NewUser {
         id: attributes.id,
         email: attributes.email.as_ref(),
@@ -89,7 +90,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     if users::object(id)?.is_none() {
         return Err(Error::UserNotFound);
     }
-    let hash = attributes.hash(&config)?;
+    let hash = attributes.hash(Person::of(id)?, &config)?;
     let current = users::address_key(id)?;
     let new_address = attributes.email.as_ref().filter(|email| current.as_deref() != Some(email.key()));
     let is_moved = new_address.is_some();

@@ -143,7 +143,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"sms_budget"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"password_prevent_user_info"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -264,6 +264,8 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         password_policy: Policy {
             min_length: small("password_min_length")?,
             max_length: small("password_max_length")?,
+            prevent_common: switch("password_prevent_common")?,
+            prevent_user_info: switch("password_prevent_user_info")?,
         },
         hash_cost: Cost {
             memory_kib: small("argon2_memory_kib")?,

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::way;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config, SignupMode};
+use crate::credential::Person;
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -67,10 +68,13 @@ fn try_sign_up(
     if !config.enable_signup {
         return Err(Error::SignupDisabled);
     }
+    let email = users::parse_email(given(email, "email")?)?;
+    let data = users::check_metadata(options::json(data)?)?;
+    let person = Person::unknown().with_email(Some(&email)).with_metadata(&data);
     let asked = Asked {
-        email: users::parse_email(given(email, "email")?)?,
-        password: credential::acceptable(given(password, "password")?, &config)?,
-        data: users::check_metadata(options::json(data)?)?,
+        password: credential::acceptable(given(password, "password")?, &person, &config)?,
+        email,
+        data,
         wish: Wish::read(&options, &config)?,
     };
     users::check_address(&asked.email)?;
