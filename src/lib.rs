@@ -45,6 +45,7 @@ mod refresh;
 // self service and tests
 mod account;
 mod email_change;
+mod profile;
 mod admin;
 mod invitation;
 mod cleanup;

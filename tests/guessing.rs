@@ -23,7 +23,7 @@ const GUESSABLE_SIGNED_IN: [(&str, &str); 2] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 51] = [
+const NOT_GUESSABLE: [&str; 54] = [
     "aal",
     "admin_create_user",
     "admin_delete_user",
@@ -33,6 +33,7 @@ const NOT_GUESSABLE: [&str; 51] = [
     "admin_list_users",
     "admin_update_user",
     "authenticate",
+    "authenticate_request",
     "authenticate_session",
     "claim_outbox",
     "convert_anonymous",
@@ -49,6 +50,7 @@ const NOT_GUESSABLE: [&str; 51] = [
     "look_up_link",
     "network",
     "outbox_status",
+    "public_profile",
     "public_settings",
     "reauthenticate",
     "redirect_allowed",
@@ -66,6 +68,7 @@ const NOT_GUESSABLE: [&str; 51] = [
     "session_id",
     "set_request_context",
     "settle_outbox",
+    "sidecar_status",
     "sign_in_anonymously",
     "sign_out",
     "sign_up",

@@ -23,5 +23,6 @@ pub mod pkce;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
+pub mod strength;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

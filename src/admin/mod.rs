@@ -60,6 +60,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
         ..NewUser::default()
     })?;
     *user_id = Some(id);
+    attributes.username.as_deref().map_or(Ok(()), |name| users::set_username(id, Some(name)))?;
     if attributes.must_change_password == Some(true) {
         credential::demand_change(id, true)?;
     }
@@ -115,6 +116,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
             users::merge_metadata(id, kind, changes)?;
         }
     }
+    attributes.username.as_deref().map_or(Ok(()), |name| users::set_username(id, Some(name)))?;
     if let Some(hash) = &hash {
         credential::set(id, hash)?;
     }

@@ -71,7 +71,8 @@ create table auth.config (
     rate_limit_sms text,
     sms_budget text,
     password_prevent_common boolean,
-    password_prevent_user_info boolean
+    password_prevent_user_info boolean,
+    public_profile_fields jsonb
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -146,6 +147,7 @@ comment on column auth.config.rate_limit_sms is 'SMS asked for from one network:
 comment on column auth.config.sms_budget is 'SMS of the whole database, whoever asks: how many / in how many seconds; default 1000/86400.';
 comment on column auth.config.password_prevent_common is 'Whether the most common passwords are refused; default true.';
 comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
+comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),
