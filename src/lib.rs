@@ -49,6 +49,7 @@ mod totp;
 // self service and tests
 mod account;
 mod email_change;
+mod profile;
 mod admin;
 mod invitation;
 mod cleanup;

@@ -31,7 +31,7 @@ const GUESSABLE_BY_A_CODE: [(&str, &str); 3] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 57] = [
+const NOT_GUESSABLE: [&str; 60] = [
     "aal",
     "admin_create_user",
     "admin_delete_user",
@@ -41,6 +41,7 @@ const NOT_GUESSABLE: [&str; 57] = [
     "admin_list_users",
     "admin_update_user",
     "authenticate",
+    "authenticate_request",
     "authenticate_session",
     "challenge_factor",
     "claim_outbox",
@@ -61,6 +62,7 @@ const NOT_GUESSABLE: [&str; 57] = [
     "look_up_link",
     "network",
     "outbox_status",
+    "public_profile",
     "public_settings",
     "reauthenticate",
     "redirect_allowed",
@@ -79,6 +81,7 @@ const NOT_GUESSABLE: [&str; 57] = [
     "session_id",
     "set_request_context",
     "settle_outbox",
+    "sidecar_status",
     "sign_in_anonymously",
     "sign_out",
     "sign_up",

@@ -76,6 +76,7 @@ fn no_function_finds_a_planted_object() {
     };
     // Types are named with their schema, since the names alone are the planted ones.
     let text = "::pg_catalog.text";
+    ask(&mut mallory, &format!("select auth.public_profile('nobody'{text})"), &[]);
     let sign_up_with = format!("select auth.sign_up($1{text}, $2{text}, '{{\"a\": 1}}'::pg_catalog.jsonb)");
     let answer = ask(&mut mallory, &sign_up_with, &[&"ada@example.org", &PASSWORD]);
     assert_eq!(answer["user"]["user_metadata"]["a"], 1);
@@ -204,6 +205,8 @@ fn no_function_finds_a_planted_object() {
     ask(&mut admin, &removed, &[]);
     ask(&mut admin, "select pg_catalog.to_jsonb(auth.adopt_outbox())", &[]);
     ask(&mut admin, "select auth.outbox_status()", &[]);
+    ask(&mut admin, "select auth.sidecar_status()", &[]);
+
     ask(&mut mallory, "select auth.public_settings()", &[]);
     let url = format!("select pg_catalog.to_jsonb(auth.redirect_allowed($1{text}))");
     ask(&mut mallory, &url, &[&"http://localhost:3000/"]);

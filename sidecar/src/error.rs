@@ -118,10 +118,14 @@ impl Error {
         Error::new("no_authorization", "this endpoint requires a valid Bearer token")
     }
 
+    /// Whether the same may be answered another time.
+    pub fn is_passing(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// For whoever only asks whether a token is good: every refusal is a 401.
     pub fn or_unauthorized(self) -> Error {
-        let passes = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
-        if passes { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
+        if self.is_passing() { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
     }
 
     /// A path or method that is not here.

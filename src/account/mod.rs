@@ -37,13 +37,18 @@ fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
 #[pg_extern(sql = false)]
 fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &["username"])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
-    let keys: Vec<String> = changes.keys().cloned().collect();
+    let mut keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, Metadata::User, changes)?;
+    if options.contains_key("username") {
+        let name = options::text(&options, "username")?.map(users::parse_username).transpose()?;
+        users::set_username(user_id, name.as_deref())?;
+        keys.push("username".into());
+    }
     audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }

@@ -38,3 +38,12 @@ pub fn only(options: JsonArgument, known: &[&str]) -> Result<Map<String, Value>>
 pub fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
     argument.ok_or_else(|| Error::invalid(format!("{name} is null"), format!("give {name}")))
 }
+
+/// A member of options that is text; null is none.
+pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
+    }
+}

@@ -72,7 +72,8 @@ grant execute on function
     auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
-    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
+    auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
@@ -88,7 +89,7 @@ grant execute on function
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
     auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
-    auth.version()
+    auth.version(), auth.sidecar_status()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
@@ -101,7 +102,8 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status(),
+    auth.sidecar_status()
 to auth_sidecar;
 
 grant execute on function

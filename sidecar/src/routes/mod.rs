@@ -11,6 +11,7 @@ mod health;
 mod invite;
 mod logout;
 mod otp;
+mod profile;
 mod reauthenticate;
 mod recover;
 mod resend;
@@ -53,7 +54,7 @@ pub fn api() -> Router<State> {
 
 /// What has its place at the root only.
 pub fn beside(config: &Config) -> Router<State> {
-    let mut router = Router::new();
+    let mut router = profile::beside(config.compat.urbackend);
     if config.metrics.enabled {
         router = router.merge(exposition::routes());
     }
@@ -119,4 +120,5 @@ fn described() -> OpenApiRouter<State> {
         .merge(admin_users::routes())
         .merge(generate_link::routes())
         .merge(audit::routes())
+        .merge(profile::routes())
 }
