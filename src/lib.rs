@@ -41,6 +41,7 @@ mod exchange;
 mod recovery;
 mod anonymous;
 mod refresh;
+mod passkey;
 
 // self service and tests
 mod account;

@@ -22,5 +22,6 @@ pub mod pkce;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
+pub mod webauthn;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

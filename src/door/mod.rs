@@ -70,7 +70,8 @@ pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
     let method = way.method;
     // Asked before this sign-in is one of those that were.
     let is_new_program = config.security_notices && audit::is_new_program(user_id)?;
-    let session_id = sessions::open(user_id, method, None, &config)?;
+    let aal = if way.is_multi_factor { "aal2" } else { "aal1" };
+    let session_id = sessions::open(user_id, method, aal, None, &config)?;
     audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
     if is_new_program {
         let from = json!({"ip": audit::client_address(), "user_agent": audit::user_agent()});
@@ -85,7 +86,7 @@ pub fn let_in_to_change_password(user_id: Uuid, way: Way) -> Result<JsonB> {
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;
-    let session_id = sessions::open(user_id, way.method, Some(sessions::PASSWORD_CHANGE), &config)?;
+    let session_id = sessions::open(user_id, way.method, "aal1", Some(sessions::PASSWORD_CHANGE), &config)?;
     audit::record(&Entry::done("password_change_required", user_id).in_session(session_id).with(way.data))?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     let (access_token, expires_at) = mint(session_id, &facts, &user, way.method, &config)?;

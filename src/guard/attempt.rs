@@ -73,6 +73,31 @@ pub const CODE: Secret = Secret {
 pub const LINK: Secret =
     Secret { name: "link", failure: "link_failure", locked: None, lockout: |_| None, tells: is_about_a_token };
 
+/// What an authenticator answers to a challenge: signed, so too long to be guessed.
+pub const PASSKEY: Secret = Secret {
+    name: "passkey",
+    failure: "login_failure",
+    locked: None,
+    lockout: |_| None,
+    tells: |error| matches!(error, Error::UserBanned | Error::UserNotFound) || is_about_a_passkey(error),
+};
+
+/// The same for a new passkey: what is refused tells whether somebody has registered it.
+pub const PASSKEY_REGISTRATION: Secret = Secret {
+    name: "passkey registration",
+    failure: "passkey_failure",
+    locked: None,
+    lockout: |_| None,
+    tells: is_about_a_passkey,
+};
+
+fn is_about_a_passkey(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::WebauthnChallengeExpired | Error::WebauthnVerificationFailed | Error::WebauthnCredentialExists
+    )
+}
+
 fn is_about_a_token(error: &Error) -> bool {
     matches!(
         error,

@@ -137,14 +137,15 @@ fn reload_networks(config: &Config) -> Result<()> {
 /// One-time tokens that a transaction has spent which did not commit.
 fn reload_spent() -> Result<()> {
     static SPENT_TOKENS: Query = Query::write(
-        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at)
+        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at, w.expires_at)
         from auth.audit_log as a
         left join auth.one_time_tokens as t on t.id = (a.event_data ->> 'token')::uuid
         left join auth.pending_sign_ups as p on p.id = (a.event_data ->> 'token')::uuid
         left join auth.flow_state as f on f.id = (a.event_data ->> 'token')::uuid
-        where a.event_type in ('otp_failure', 'link_failure') and a.code <> 'interrupted'
+        left join auth.webauthn_challenges as w on w.id = (a.event_data ->> 'token')::uuid
+        where a.event_type in ('otp_failure', 'link_failure', 'login_failure', 'passkey_failure') and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
-            and coalesce(t.id, p.id, f.id) is not null",
+            and coalesce(t.id, p.id, f.id, w.id) is not null",
         &[],
     );
     let mut spent = Vec::new();

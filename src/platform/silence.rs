@@ -48,6 +48,7 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"reset_password",
     b"reset_password_with_code",
     b"update_email",
+    b"finish_passkey_sign_in",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

@@ -68,7 +68,7 @@ pub fn find(id: Uuid) -> Result<Option<Session>> {
 pub const PASSWORD_CHANGE: &str = "password_change";
 
 /// Opens a session; the least recently used ones beyond the limit end.
-pub fn open(user_id: Uuid, method: &str, restricted: Option<&'static str>, config: &Config) -> Result<Uuid> {
+pub fn open(user_id: Uuid, method: &str, aal: &str, restricted: Option<&'static str>, config: &Config) -> Result<Uuid> {
     static OPEN: Query = Query::write(
         "with evicted as (
             delete from auth.sessions as s
@@ -80,14 +80,15 @@ pub fn open(user_id: Uuid, method: &str, restricted: Option<&'static str>, confi
                 offset greatest($5 - 1, 0)
             )
         )
-        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted)
-        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8)",
+        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted, aal)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8, $9)",
         &[
             Type::UUIDOID,
             Type::UUIDOID,
             Type::JSONBOID,
             Type::FLOAT8OID,
             Type::INT8OID,
+            Type::TEXTOID,
             Type::TEXTOID,
             Type::TEXTOID,
             Type::TEXTOID,
@@ -104,6 +105,7 @@ pub fn open(user_id: Uuid, method: &str, restricted: Option<&'static str>, confi
         audit::client_address().map(|address| address.to_string()).into(),
         audit::user_agent().into(),
         restricted.into(),
+        aal.into(),
     ])?;
     Ok(id)
 }

@@ -25,7 +25,7 @@ fn token_for(email: &str) -> Result<String> {
         return Err(Error::TestsRefused);
     }
     let user = users::find_by_email(&users::parse_email(email)?)?.ok_or(Error::UserNotFound)?;
-    let session_id = sessions::open(user.id, "test", None, &config)?;
+    let session_id = sessions::open(user.id, "test", "aal1", None, &config)?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     Ok(door::mint(session_id, &facts, &user, "test", &config)?.0)
 }

@@ -162,6 +162,8 @@ begin
     delete from auth.sessions as d using deleted where d.user_id = deleted.id;
     delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
     delete from auth.flow_state as d using deleted where d.user_id = deleted.id;
+    delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
+    delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
