@@ -78,6 +78,8 @@ mod otp;
 mod otp_kinds;
 mod otp_races;
 mod outbox;
+mod passkey;
+mod passkey_forged;
 mod password_change;
 mod plans;
 mod planted;
