@@ -442,3 +442,8 @@ fn a_credential_has_one_owner() {
     assert_eq!(code(register(&mut app, &bob.access_token, &mut his)), "webauthn_credential_exists");
     assert_eq!(sign_in_with(&mut app, &mut his, |_| ()).unwrap()["user"]["id"], json!(bob.user_id.to_string()));
 }
+
+/// How many sessions there are.
+pub fn standing_count(database: &Database) -> i64 {
+    database.superuser().query_one("select count(*) from auth.sessions", &[]).unwrap().get(0)
+}

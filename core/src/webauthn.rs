@@ -8,6 +8,7 @@ mod cbor;
 mod data;
 mod key;
 
+use ring::rand::SecureRandom;
 use serde_json::Value;
 
 use crate::base64url;
@@ -102,7 +103,7 @@ fn open(credential: &Value) -> Result<(Vec<u8>, &Value), Refused> {
 ///
 /// # Errors
 /// Why it is refused.
-pub fn register(credential: &Value, expected: &Expected<'_>) -> Result<Registered, Refused> {
+pub fn register(credential: &Value, expected: &Expected<'_>, random: &dyn SecureRandom) -> Result<Registered, Refused> {
     let (id, response) = open(credential)?;
     let client_data = member(response, "clientDataJSON")?;
     check_client_data(&client_data, "webauthn.create", expected)?;
@@ -114,6 +115,7 @@ pub fn register(credential: &Value, expected: &Expected<'_>) -> Result<Registere
     if made.id.is_empty() || made.id != id {
         return Err(Refused("the credential has another id"));
     }
+    made.key.check(random)?;
     object.statement.verify(&made.key, &signed(object.authenticator_data, &client_data))?;
     let transports = response.get("transports").and_then(Value::as_array).into_iter().flatten();
     let given: Vec<&str> = transports.filter_map(Value::as_str).collect();

@@ -2,6 +2,7 @@
 
 use auth_core::base64url;
 use auth_core::webauthn::{Assertion, Expected, Refused, Stored, register};
+use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 
 const LEVEL_3: &str = include_str!("../../tests/vectors/webauthn/level3.json");
@@ -52,8 +53,8 @@ fn level_3() {
             |challenge| Expected { challenge, rp_id: RP_ID, origins: &origins, needs_user_verification: false };
         let challenge = hex(&vector["registration"]["challenge"]);
         let object = hex(&vector["registration"]["attestationObject"]);
-        let as_it_stands = register(&registration(vector, &object), &expect(&challenge));
-        let stripped = register(&registration(vector, &unattested(&object)), &expect(&challenge));
+        let as_it_stands = register(&registration(vector, &object), &expect(&challenge), &SystemRandom::new());
+        let stripped = register(&registration(vector, &unattested(&object)), &expect(&challenge), &SystemRandom::new());
         let is_none = name.starts_with("none-") || name.starts_with("packed-self-");
         let reason = match name {
             "none-es256-crossOrigin" | "none-es256-topOrigin" => "it comes from a frame in another site's page",
@@ -117,14 +118,20 @@ fn nothing_but_the_whole_is_read() {
     let expected = Expected { challenge: &challenge, rp_id: RP_ID, origins: &origins, needs_user_verification: false };
     let object = hex(&vector["registration"]["attestationObject"]);
     for length in 0..object.len() {
-        assert!(register(&registration(vector, &object[..length]), &expected).is_err(), "{length} bytes");
+        assert!(
+            register(&registration(vector, &object[..length]), &expected, &SystemRandom::new()).is_err(),
+            "{length} bytes"
+        );
     }
-    assert!(register(&registration(vector, &[&object[..], &[0]].concat()), &expected).is_err(), "one more");
+    assert!(
+        register(&registration(vector, &[&object[..], &[0]].concat()), &expected, &SystemRandom::new()).is_err(),
+        "one more"
+    );
     for place in 0..object.len() {
         for bit in 0..8 {
             let mut changed = object.clone();
             changed[place] ^= 1 << bit;
-            drop(register(&registration(vector, &changed), &expected));
+            drop(register(&registration(vector, &changed), &expected, &SystemRandom::new()));
         }
     }
 }

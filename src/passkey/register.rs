@@ -112,7 +112,8 @@ fn finish(
     let attempt = guard::attempt(&guard::PASSKEY_REGISTRATION, "", json!({}), &config)?;
     let answer =
         challenge::spend(challenge_id, Kind::Registration, &attempt, |other| *other == whom).and_then(|spent| {
-            let made = webauthn::register(&credential, &expected(&spent.bytes, &config)).map_err(refused)?;
+            let made = webauthn::register(&credential, &expected(&spent.bytes, &config), &backend::random_source())
+                .map_err(refused)?;
             attempt.is_right();
             spent.remove()?;
             // One after the other: two at once would each see room for one more.

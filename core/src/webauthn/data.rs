@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use subtle::ConstantTimeEq;
 
 use super::cbor::Reader;
 use super::key::Key;
@@ -71,7 +72,8 @@ impl<'a> AuthenticatorData<'a> {
 
     /// What has to be so in both ceremonies.
     pub(super) fn check(&self, expected: &Expected<'_>) -> Result<(), Refused> {
-        if self.rp_id_hash != ring::digest::digest(&ring::digest::SHA256, expected.rp_id.as_bytes()).as_ref() {
+        let ours = ring::digest::digest(&ring::digest::SHA256, expected.rp_id.as_bytes());
+        if self.rp_id_hash.ct_ne(ours.as_ref()).into() {
             return Err(Refused("the passkey is of another relying party"));
         }
         if self.flags & USER_PRESENT == 0 {

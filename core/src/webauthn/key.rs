@@ -1,5 +1,7 @@
 //! Public keys of credentials (COSE_Key, RFC 9053), and whether they have signed something.
 
+use ring::agreement::{self, EphemeralPrivateKey};
+use ring::rand::SecureRandom;
 use ring::signature::{self, RsaPublicKeyComponents, UnparsedPublicKey};
 
 use super::Refused;
@@ -102,12 +104,23 @@ impl<'a> Key<'a> {
         }
     }
 
+    /// Refuses a point that is not on its curve: such a key would never verify anything. ring looks when it is to agree with it
+    /// on a secret, for which it needs a key of its own; the secret is thrown away.
+    pub(super) fn check(&self, random: &dyn SecureRandom) -> Result<(), Refused> {
+        let Key::P256 { x, y } = self else { return Ok(()) };
+        EphemeralPrivateKey::generate(&agreement::ECDH_P256, random)
+            .and_then(|own| {
+                let point = agreement::UnparsedPublicKey::new(&agreement::ECDH_P256, uncompressed(x, y));
+                agreement::agree_ephemeral(own, &point, |_| ())
+            })
+            .map_err(|_| Refused("the public key is not on its curve"))
+    }
+
     pub(super) fn verify(&self, signed: &[u8], signature: &[u8]) -> Result<(), Refused> {
         let verified = match self {
             Key::Ed25519(key) => UnparsedPublicKey::new(&signature::ED25519, key).verify(signed, signature),
             Key::P256 { x, y } => {
-                let point = [&[4], *x, *y].concat();
-                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, point).verify(signed, signature)
+                UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_ASN1, uncompressed(x, y)).verify(signed, signature)
             }
             Key::Rsa { modulus, exponent } => RsaPublicKeyComponents { n: modulus, e: exponent }.verify(
                 &signature::RSA_PKCS1_2048_8192_SHA256,
@@ -117,4 +130,9 @@ impl<'a> Key<'a> {
         };
         verified.map_err(|_| Refused("the signature is wrong"))
     }
+}
+
+/// A point as SEC 1 writes it, section 2.3.3.
+fn uncompressed(x: &[u8], y: &[u8]) -> Vec<u8> {
+    [&[4], x, y].concat()
 }
