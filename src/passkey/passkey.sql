@@ -83,7 +83,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'start_passkey_sign_in_wrapper';
 
 comment on function auth.start_passkey_sign_in(text, jsonb) is
-    'Begins to sign in with a passkey: {challenge_id, options, expires_at in seconds since 1970}; options is for navigator.credentials.get (PublicKeyCredentialRequestOptionsJSON, WebAuthn Level 3). With an address it names the passkeys of its account, and made-up ones where there are none, so that the answer does not tell; without, any passkey of this site will do. Good for 5 minutes, once. For everybody. 55000 passkey_disabled; 53400 over_request_rate_limit.';
+    'Begins to sign in with a passkey: {challenge_id, options, expires_at in seconds since 1970}; options is for navigator.credentials.get (PublicKeyCredentialRequestOptionsJSON, WebAuthn Level 3). With an address it names the passkeys of its account, and made-up ones where there are none, so that the answer does not tell; without, any passkey of this site will do. Good for 5 minutes, once. For anon, authenticated and service_role. 55000 passkey_disabled; 53400 over_request_rate_limit.';
 
 create function auth.finish_passkey_sign_in(challenge_id uuid, credential jsonb, options jsonb default '{}')
 returns jsonb
@@ -93,7 +93,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'finish_passkey_sign_in_wrapper';
 
 comment on function auth.finish_passkey_sign_in(uuid, jsonb, jsonb) is
-    'Signs in with what the browser gave: credential is its AuthenticationResponseJSON. Answers like auth.sign_in; the session is aal2 where the authenticator has verified its user. The challenge is spent, whatever comes of it. For everybody. 28000 webauthn_challenge_expired, webauthn_verification_failed, user_banned; 55000 passkey_disabled, email_not_confirmed; 53400 over_request_rate_limit; 22023 validation_failed.';
+    'Signs in with what the browser gave: credential is its AuthenticationResponseJSON. Answers like auth.sign_in; the session is aal2 where the authenticator has verified its user. The challenge is spent, whatever comes of it. For anon, authenticated and service_role. 28000 webauthn_challenge_expired, webauthn_verification_failed, user_banned; 55000 passkey_disabled, email_not_confirmed; 53400 over_request_rate_limit; 22023 validation_failed.';
 
 create function auth.passkeys_of(user_id uuid)
 returns table (
