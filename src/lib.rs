@@ -45,6 +45,7 @@ mod anonymous;
 mod refresh;
 mod mfa;
 mod totp;
+mod passkey;
 
 // self service and tests
 mod account;

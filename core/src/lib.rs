@@ -26,5 +26,6 @@ pub mod seal;
 pub mod statement;
 pub mod strength;
 pub mod totp;
+pub mod webauthn;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

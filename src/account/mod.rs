@@ -17,7 +17,7 @@ use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
 use crate::users::{self, Metadata};
 
-extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
+extension_sql_file!("account.sql", name = "account", requires = ["passkey"]);
 
 fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
     Ok((identity.user_id().ok_or(Error::NoAuthorization)?, identity.session_id.ok_or(Error::NoAuthorization)?))

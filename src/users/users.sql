@@ -165,6 +165,8 @@ begin
     delete from auth.mfa_factors as d using deleted where d.user_id = deleted.id;
     delete from auth.mfa_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.recovery_codes as d using deleted where d.user_id = deleted.id;
+    delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
+    delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
