@@ -37,6 +37,7 @@ mod door;
 // ways in
 mod password;
 mod otp;
+mod sms;
 mod exchange;
 mod recovery;
 mod anonymous;

@@ -142,7 +142,11 @@ fn no_function_finds_a_planted_object() {
     ask(&mut mallory, &change, &[&PASSWORD, &"another horse battery"]);
     mallory.batch_execute("commit").unwrap();
 
-    let settings = ask(&mut admin, "select auth.configure('{\"password_min_length\": 9}'::pg_catalog.jsonb)", &[]);
+    let settings = ask(
+        &mut admin,
+        "select auth.configure('{\"password_min_length\": 9, \"enable_sms\": true}'::pg_catalog.jsonb)",
+        &[],
+    );
     assert_eq!(settings["password_min_length"], 9);
     for (call, argument) in
         [("auth.apply_profile", "default"), ("auth.rotate_signing_key", "EdDSA"), ("auth.create_key", "anon")]
@@ -211,6 +215,7 @@ fn no_function_finds_a_planted_object() {
         ("auth.send_otp", "ada@example.org"),
         ("auth.sign_up_with_email", "erin@example.org"),
         ("auth.request_password_reset", "ada@example.org"),
+        ("auth.send_sms_otp", "+4915112345678"),
     ] {
         ask(&mut mallory, &format!("select {call}($1{text})"), &[&address]);
     }
@@ -224,6 +229,7 @@ fn no_function_finds_a_planted_object() {
         "auth.look_up_link('x'::pg_catalog.text)",
         "auth.exchange_code('x'::pg_catalog.text)",
         "auth.send_magic_link('ada@example.org'::pg_catalog.text)",
+        "auth.verify_sms_otp('+4915112345678'::pg_catalog.text, '000000'::pg_catalog.text)",
     ] {
         called.insert(call[5..].split('(').next().unwrap().to_owned());
         let refusal = refused(mallory.query_one(&format!("select {call}"), &[]));

@@ -107,6 +107,8 @@ const CALLS: &[(&str, &str)] = &[
 const OTHERS: &[&[&str]] = &[
     &["select auth.sign_up('{secret}@example.org', 'password {secret}')"],
     &["select auth.refresh('{secret}')"],
+    &["select auth.verify_sms_otp('+4915112345678', '{secret}')"],
+    &["select auth.verify_sms_otp('{secret}', '{secret}', '{}', 1)"],
     &["select auth.verify_token('{secret}')"],
     &["begin; select auth.authenticate('{secret}')"],
     &["select auth.authenticate_session('{secret}')"],

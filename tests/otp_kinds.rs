@@ -195,6 +195,8 @@ fn who_may_call() {
                 "verify_link(text, jsonb)",
                 "look_up_link(text, jsonb)",
                 "resend(text, text, jsonb)",
+                "send_sms_otp(text, jsonb)",
+                "verify_sms_otp(text, text, jsonb)",
                 "exchange_code(text, text, jsonb)",
                 "request_password_reset(text, text, jsonb)",
                 "reset_password(text, text, jsonb)",

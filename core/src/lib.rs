@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod one_time;
 pub mod password;
 pub mod redirect;
+pub mod phone;
 pub mod pkce;
 pub mod refresh_token;
 pub mod seal;

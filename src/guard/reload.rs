@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use super::attempt::{CODE, PASSWORD, SPENT, Secret};
+use super::attempt::{CODE, PASSWORD, SMS, SPENT, Secret};
 use super::table::{self, Key, Remembered};
 use crate::config::{Config, Limit};
 use crate::platform::backend;
@@ -10,7 +10,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// Every secret whose guesses are counted.
-const SECRETS: &[&Secret] = &[&PASSWORD, &CODE];
+const SECRETS: &[&Secret] = &[&PASSWORD, &CODE, &SMS];
 
 /// How long others wait for the caller who reads them back.
 const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
@@ -59,10 +59,13 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
             left join auth.users as u
                 on u.instance_id = '00000000-0000-0000-0000-000000000000' and u.aud = 'authenticated'
                 and u.email_key = s.subject and u.deleted_at is null
+            left join auth.users as p
+                on p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
+                and p.phone = s.subject and p.deleted_at is null
             left join lateral (
                 select max(a.created_at) as at
                 from auth.audit_log as a
-                where a.user_id = u.id and a.event_type = 'login_success'
+                where a.user_id = coalesce(u.id, p.id) and a.event_type = 'login_success'
                     and a.created_at > clock_timestamp() - interval '48 hours'
             ) as g on true
             where s.subject is not null
@@ -137,14 +140,15 @@ fn reload_networks(config: &Config) -> Result<()> {
 /// One-time tokens that a transaction has spent which did not commit.
 fn reload_spent() -> Result<()> {
     static SPENT_TOKENS: Query = Query::write(
-        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at)
+        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at, s.expires_at)
         from auth.audit_log as a
         left join auth.one_time_tokens as t on t.id = (a.event_data ->> 'token')::uuid
         left join auth.pending_sign_ups as p on p.id = (a.event_data ->> 'token')::uuid
         left join auth.flow_state as f on f.id = (a.event_data ->> 'token')::uuid
-        where a.event_type in ('otp_failure', 'link_failure') and a.code <> 'interrupted'
+        left join auth.sms_codes as s on s.id = (a.event_data ->> 'token')::uuid
+        where a.event_type in ('otp_failure', 'link_failure', 'sms_failure') and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
-            and coalesce(t.id, p.id, f.id) is not null",
+            and coalesce(t.id, p.id, f.id, s.id) is not null",
         &[],
     );
     let mut spent = Vec::new();

@@ -41,6 +41,7 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"admin_update_user",
     b"admin_generate_link",
     b"verify_otp",
+    b"verify_sms_otp",
     b"verify_sign_up",
     b"verify_link",
     b"look_up_link",
