@@ -19,6 +19,7 @@ pub enum Way {
     Anonymous,
     Password,
     Code,
+    Sms,
     Link,
     Exchange,
     /// No sign-in: the same session goes on.
@@ -32,6 +33,7 @@ impl Way {
             Way::Anonymous => "anonymous",
             Way::Password => "password",
             Way::Code => "code",
+            Way::Sms => "sms",
             Way::Link => "link",
             Way::Exchange => "exchange",
             Way::Refresh => "refresh",

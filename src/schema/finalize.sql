@@ -102,7 +102,7 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer, text[]), auth.settle_outbox(jsonb), auth.outbox_status()
 to auth_sidecar;
 
 grant execute on function
