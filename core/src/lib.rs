@@ -17,11 +17,13 @@ pub mod jwt;
 pub mod keyring;
 pub mod one_time;
 pub mod password;
-pub mod redirect;
 pub mod phone;
 pub mod pkce;
+pub mod recovery_code;
+pub mod redirect;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
+pub mod totp;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

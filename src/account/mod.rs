@@ -26,8 +26,12 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 #[pg_extern(sql = false, stable)]
 fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
-    let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
-    Ok(users::object(user_id)?.map(JsonB))
+    let Some(identity) = identity::current()? else { return Ok(None) };
+    match (identity.user_id(), identity.unfinished_user_id()) {
+        (Some(user_id), _) => Ok(users::object(user_id)?.map(JsonB)),
+        (None, Some(user_id)) => Ok(users::object(user_id)?.map(users::hinted).map(JsonB)),
+        (None, None) => Ok(None),
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -71,10 +75,13 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
 fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT, sessions::PASSWORD_CHANGE])?;
+    let (user_id, session_id) = (asking.user_id, asking.session_id);
     *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;
     let which = match scope {
+        // Whoever has not finished signing in ends what there is of it, and nobody else's session.
+        "local" | "others" | "global" if asking.is_unfinished => Which::This(session_id),
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,

@@ -112,6 +112,19 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             limit $1 for update skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
+    static CHALLENGES: Query = Query::write(
+        "delete from auth.mfa_challenges where id in (
+            select c.id from auth.mfa_challenges as c where c.expires_at <= clock_timestamp() - make_interval(secs => $2)
+            limit $1 for update skip locked)",
+        &[Type::INT8OID, Type::FLOAT8OID],
+    );
+    static FACTORS: Query = Query::write(
+        "delete from auth.mfa_factors where id in (
+            select f.id from auth.mfa_factors as f
+            where f.status = 'unverified' and f.created_at <= clock_timestamp() - interval '1 day'
+            limit $1 for update skip locked)",
+        &[Type::INT8OID],
+    );
     // For a month it can be looked up whether a mail was sent.
     static OUTBOX: Query = Query::write(
         "delete from auth.outbox where id in (
@@ -128,6 +141,8 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
     removed.note("pending_sign_ups", PENDING_SIGN_UPS.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("sms_codes", SMS_CODES.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("flow_state", FLOW_STATE.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("mfa_challenges", CHALLENGES.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("mfa_factors", FACTORS.execute(&[BITE.into()])?);
     removed.note("outbox", OUTBOX.execute(&[BITE.into()])?);
     removed.note("revocations", REVOCATIONS.execute(&[BITE.into()])?);
     removed.note("blocked_networks", BLOCKED_NETWORKS.execute(&[BITE.into(), grace_seconds.into()])?);

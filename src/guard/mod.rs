@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use auth_core::email::Email;
 
-pub use attempt::{ADDRESS, Attempt, CODE, LINK, PASSWORD, SMS, attempt, is_spent};
+pub use attempt::{ADDRESS, Attempt, CODE, FACTOR, LINK, PASSWORD, SMS, attempt, is_spent};
 pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 

@@ -49,6 +49,9 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"reset_password",
     b"reset_password_with_code",
     b"update_email",
+    b"verify_totp",
+    b"confirm_totp",
+    b"disable_totp",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

@@ -120,3 +120,13 @@ grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb
 
 grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
 grant select on auth.email_rules to auth_admin;
+
+-- Steps of a sign-in that is not finished are taken as anon; each asks for its user itself.
+grant execute on function
+    auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
+    auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb)
+to anon, authenticated, service_role, auth_sidecar;
+grant execute on function
+    auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),
+    auth.count_recovery_codes(jsonb)
+to authenticated, auth_sidecar;

@@ -37,4 +37,4 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'verify_sms_otp_wrapper';
 
 comment on function auth.verify_sms_otp(text, text, jsonb) is
-    'Spends the code of an SMS and signs in (docs/sessions.md); the account is made now where the number has none. Option type: sms. For everyone. 28000 otp_expired for a code that is wrong, used, over or another number''s, 53400 account_locked after too many wrong ones; 55000 phone_provider_disabled.';
+    'Spends the code of an SMS and signs in (docs/sessions.md); the account is made now where the number has none. Options: type (sms), mfa (session: a restricted session in place of a challenge). For everyone. 28000 otp_expired for a code that is wrong, used, over or another number''s, 53400 account_locked after too many wrong ones; 55000 phone_provider_disabled.';

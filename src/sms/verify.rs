@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::codes::{self, Found};
 use crate::addresses;
 use crate::config::{self, Config};
-use crate::door::{self, Way};
+use crate::door::{self, BeforeMfa, Way};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -33,10 +33,11 @@ fn try_verify(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, &["type"])?;
+    let options = options::only(options, &["type", door::OPTION])?;
     if mail::text(&options, "type")?.is_some_and(|kind| kind != "sms") {
         return Err(Error::invalid("unknown type", "the only type is sms"));
     }
+    let before_mfa = BeforeMfa::read(&options)?;
     let config = config::current()?;
     if !config.sms.is_enabled {
         return Err(Error::PhoneProviderDisabled);
@@ -52,7 +53,7 @@ fn try_verify(
     let answer = look_up(phone.as_ref(), code, user_id)
         .and_then(|(phone, found)| attempt.spend(found.id, found.expires_at).map(|()| (phone, found)))
         .inspect(|_| attempt.is_right())
-        .and_then(|(phone, found)| open(phone, &found, user_id, &config));
+        .and_then(|(phone, found)| open(phone, &found, before_mfa, user_id, &config));
     attempt.end(answer, *user_id)
 }
 
@@ -64,13 +65,19 @@ fn look_up<'a>(phone: Option<&'a Phone>, code: &str, user_id: &mut Option<Uuid>)
 }
 
 /// Lets in whoever has the number now, with a new account where there is none and one was asked for.
-fn open(phone: &Phone, found: &Found, user_id: &mut Option<Uuid>, config: &Config) -> Result<JsonB> {
+fn open(
+    phone: &Phone,
+    found: &Found,
+    before_mfa: BeforeMfa,
+    user_id: &mut Option<Uuid>,
+    config: &Config,
+) -> Result<JsonB> {
     codes::remove(found)?;
     guard::forget_sms(phone.digits())?;
     if let Some(id) = *user_id {
         door::must_be_welcome(id)?;
         addresses::confirm_phone(id, phone)?;
-        return door::let_in(id, way("login_success"));
+        return door::let_in(id, way("login_success").before_mfa(before_mfa));
     }
     if found.data["create_user"] != json!(true) || !config.enable_signup {
         return Err(Error::OtpExpired);
@@ -86,6 +93,6 @@ fn open(phone: &Phone, found: &Found, user_id: &mut Option<Uuid>, config: &Confi
     door::let_in(id, way("signup"))
 }
 
-fn way(event_type: &'static str) -> Way {
+fn way(event_type: &'static str) -> Way<'static> {
     Way::new("sms", "phone", event_type, json!({"method": "sms"}))
 }

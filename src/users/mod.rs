@@ -5,7 +5,7 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use auth_core::email::Email;
@@ -18,7 +18,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
-extension_sql_file!("users.sql", name = "users", requires = ["email_rules"]);
+extension_sql_file!("users.sql", name = "users", requires = ["factors"]);
 
 /// The one tenant and audience of an app's users; others come with organisations.
 const INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
@@ -322,6 +322,39 @@ fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<E
         _ if email.is_some() => Error::EmailExists,
         _ => Error::PhoneExists,
     })
+}
+
+/// Whether the account has one of these roles: its own, or as app_metadata says.
+pub fn has_role_of(id: Uuid, roles: &[String]) -> Result<bool> {
+    static HAS: Query = Query::write(
+        "select from auth.users as u
+        where u.id = $1 and (u.role = any ($2) or u.raw_app_meta_data ->> 'role' = any ($2) or u.raw_app_meta_data -> 'roles' ?| $2)",
+        &[Type::UUIDOID, Type::TEXTARRAYOID],
+    );
+    if roles.is_empty() {
+        return Ok(false);
+    }
+    Ok(HAS.first(&[to_pg(id).into(), roles.to_vec().into()], |_| Ok(()))?.is_some())
+}
+
+/// A user's object for somebody who has not finished signing in: who it is, and what can be used to go on.
+pub fn hinted(mut user: Value) -> Value {
+    for (name, empty) in [("app_metadata", json!({})), ("user_metadata", json!({})), ("identities", json!([]))] {
+        user[name] = empty;
+    }
+    let phones = user["factors"].as_array_mut().into_iter().flatten().filter_map(|factor| factor.get_mut("phone"));
+    phones.for_each(|phone| *phone = hint(phone.as_str().unwrap_or_default()).into());
+    let own = user["phone"].as_str().filter(|phone| !phone.is_empty()).map(hint);
+    if let Some(hint) = own {
+        user["phone"] = hint.into();
+    }
+    user
+}
+
+/// The end of a number, for whoever knows it.
+pub fn hint(phone: &str) -> String {
+    let end: String = phone.chars().skip(phone.chars().count().saturating_sub(2)).collect();
+    format!("…{end}")
 }
 
 /// Remembers when the user last signed in, and by which identity.
