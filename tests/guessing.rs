@@ -24,7 +24,7 @@ const GUESSABLE_SIGNED_IN: [(&str, &str); 2] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 52] = [
+const NOT_GUESSABLE: [&str; 54] = [
     "aal",
     "admin_create_user",
     "admin_delete_user",
@@ -39,6 +39,7 @@ const NOT_GUESSABLE: [&str; 52] = [
     "convert_anonymous",
     "count_attempt",
     "email",
+    "enroll_sms",
     "exchange_code",
     "fresh",
     "get_session",
@@ -63,6 +64,7 @@ const NOT_GUESSABLE: [&str; 52] = [
     "revoke_sessions",
     "role",
     "send_magic_link",
+    "send_mfa_sms",
     "send_otp",
     "send_sms_otp",
     "session_id",

@@ -99,6 +99,7 @@ mod sign_up;
 mod sign_up_modes;
 mod silence;
 mod sms;
+mod sms_factor;
 mod sms_limits;
 mod sms_races;
 mod standby;

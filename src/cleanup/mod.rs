@@ -79,7 +79,8 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             select c.id
             from auth.sms_codes as c
             where c.expires_at <= clock_timestamp() - make_interval(secs => $2) or exists (
-                select from auth.sms_codes as n where n.phone = c.phone and n.created_at > c.created_at)
+                select from auth.sms_codes as n
+                where n.phone = c.phone and n.about is not distinct from c.about and n.created_at > c.created_at)
             order by c.created_at
             limit $1
             for update of c skip locked)",

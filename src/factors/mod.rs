@@ -337,6 +337,24 @@ pub fn register(verifiers: &'static [&'static Verifier]) {
     VERIFIERS.get_or_init(|| verifiers);
 }
 
+/// Sends a code for a challenge in a session: to the phone that the factor is.
+pub type Sender = fn(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()>;
+
+static SENDER: OnceLock<Sender> = OnceLock::new();
+
+/// At the library's start.
+pub fn register_sender(sender: Sender) {
+    SENDER.get_or_init(|| sender);
+}
+
+/// For the kinds of factors whose codes are sent.
+pub fn send(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
+    match SENDER.get().filter(|_| factor.kind == PHONE) {
+        Some(send) => send(user_id, factor, challenge_id, config),
+        None => Ok(()),
+    }
+}
+
 /// Uses up what a code has proved, whoever rolls back; for so many microseconds. Refused as a wrong one where somebody was faster.
 pub fn spend(attempt: &Attempt, id: Uuid, lifetime: i64) -> Result<()> {
     attempt.spend(id, backend::clock().saturating_add(lifetime)).map_err(|error| match error {

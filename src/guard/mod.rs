@@ -83,11 +83,15 @@ pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> 
 /// somebody's phone may be flooded with.
 const SMS_SECONDS: i64 = 3600;
 
+/// What SMS to a number are counted as: those that anybody may ask for, and those of its own account's second step.
+pub const SMS_OF_SIGN_IN: &str = "sign_in";
+pub const SMS_OF_FACTOR: &str = "factor";
+
 /// Counts an SMS that somebody asks for like a mail, and last against what the whole database may send: each costs money, and
 /// whoever has many numbers and networks is held by nothing else. A ROLLBACK gives that back no more than the network's.
-pub fn count_sms(phone: &str, config: &Config) -> Result<()> {
+pub fn count_sms(kind: &str, phone: &str, config: &Config) -> Result<()> {
     let counted =
-        count_message("sms", "", phone, &config.limits.sms, SMS_SECONDS, config).and_then(|()| {
+        count_message("sms", kind, phone, &config.limits.sms, SMS_SECONDS, config).and_then(|()| {
             match config.limits.sms_budget.filter(|_| config.limits.are_enabled) {
                 Some(budget) => count("sms budget", "", &budget),
                 None => Ok(()),
@@ -132,8 +136,8 @@ pub fn forget_mails(kind: &str, address: &str) -> Result<()> {
 }
 
 /// A code was used: the next SMS to the number is a first one again. The network and the budget still count it.
-pub fn forget_sms(phone: &str) -> Result<()> {
-    forget_messages("sms", "", phone)
+pub fn forget_sms(kind: &str, phone: &str) -> Result<()> {
+    forget_messages("sms", kind, phone)
 }
 
 fn forget_messages(channel: &str, kind: &str, address: &str) -> Result<()> {

@@ -31,7 +31,7 @@ fn try_send(phone: Option<&str>, options: JsonArgument) -> Result<JsonB> {
     let wish = Wish::read(&options)?;
     // Before it is looked at whether anybody has the number; and every request wakes the courier.
     outbox::wake()?;
-    guard::count_sms(phone.digits(), &config)?;
+    guard::count_sms(guard::SMS_OF_SIGN_IN, phone.digits(), &config)?;
     // Whoever is banned gets no SMS and no other answer.
     let account = users::find_by_phone(&phone)?;
     let welcome = account.filter(|id| door::must_be_welcome(*id).is_ok());
@@ -46,19 +46,25 @@ fn try_send(phone: Option<&str>, options: JsonArgument) -> Result<JsonB> {
     })?;
     let fixed = fixed_code(&phone, &config);
     let data = json!({"create_user": may_create, "data": data});
-    let issued = codes::issue(&phone, fixed.as_deref(), data, &config)?;
-    write(welcome, &phone, wish.locale.as_deref(), &issued, is_wanted && fixed.is_none(), &config)?;
+    let issued = codes::issue(&phone, None, fixed.as_deref(), data, &config)?;
+    let recipient = Recipient { user_id: welcome, phone: &phone, locale: wish.locale.as_deref() };
+    write(&recipient, &issued, is_wanted && fixed.is_none(), &config)?;
     Ok(JsonB(json!({"status": "code_sent"})))
 }
 
 /// A number that SMS may go to here.
-pub fn reachable(phone: &str, config: &Config) -> Result<Phone> {
+fn reachable(phone: &str, config: &Config) -> Result<Phone> {
     if !config.sms.is_enabled {
         return Err(Error::PhoneProviderDisabled);
     }
     let phone = users::parse_phone(phone)?;
+    must_be_reachable(&phone, config)?;
+    Ok(phone)
+}
+
+pub fn must_be_reachable(phone: &Phone, config: &Config) -> Result<()> {
     match config.sms.prefixes.is_empty() || phone.has_prefix(&config.sms.prefixes) {
-        true => Ok(phone),
+        true => Ok(()),
         false => Err(Error::invalid(
             "no SMS are sent to numbers that begin so",
             format!("numbers begin with one of: {}", config.sms.prefixes.join(", ")),
@@ -105,20 +111,23 @@ impl Wish {
 }
 
 /// A code that needs no SMS: that of debug mode, or of a number that the app's tests use.
-fn fixed_code(phone: &Phone, config: &Config) -> Option<String> {
+pub fn fixed_code(phone: &Phone, config: &Config) -> Option<String> {
     mail::test_code(|number| Phone::parse(number).is_ok_and(|number| number == *phone), config)
 }
 
+/// Who gets it.
+pub struct Recipient<'a> {
+    /// None: nobody has the number.
+    pub user_id: Option<Uuid>,
+    pub phone: &'a Phone,
+    /// None: what the user's metadata says.
+    pub locale: Option<&'a str>,
+}
+
 /// The same work whether or not it is to be sent.
-fn write(
-    user_id: Option<Uuid>,
-    phone: &Phone,
-    locale: Option<&str>,
-    issued: &codes::Issued,
-    is_wanted: bool,
-    config: &Config,
-) -> Result<()> {
-    let person = json!({"id": user_id, "phone": phone.digits(), "user_metadata": mail::user_metadata(user_id)?});
+pub fn write(to: &Recipient<'_>, issued: &codes::Issued, is_wanted: bool, config: &Config) -> Result<()> {
+    let phone = to.phone;
+    let person = json!({"id": to.user_id, "phone": phone.digits(), "user_metadata": mail::user_metadata(to.user_id)?});
     let ends = backend::iso8601(issued.expires_at);
     let payload = json!({
         "type": "sms",
@@ -133,7 +142,7 @@ fn write(
         channel: "sms",
         kind: "sms_otp",
         recipient: &phone.e164(),
-        locale: locale.or_else(|| mail::locale_of(&person)),
+        locale: to.locale.or_else(|| mail::locale_of(&person)),
         payload,
         expires_at: Some(issued.expires_at),
     };

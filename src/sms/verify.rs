@@ -73,7 +73,7 @@ fn open(
     config: &Config,
 ) -> Result<JsonB> {
     codes::remove(found)?;
-    guard::forget_sms(phone.digits())?;
+    guard::forget_sms(guard::SMS_OF_SIGN_IN, phone.digits())?;
     if let Some(id) = *user_id {
         door::must_be_welcome(id)?;
         addresses::confirm_phone(id, phone)?;
