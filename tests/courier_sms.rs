@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auth_harness::{Cluster, canary, run_python, run_sidecar, wait_until};
+use auth_harness::{Ask, Cluster, Program, canary, free_port, run_python, run_sidecar, wait_until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -95,6 +95,43 @@ fn twilio_is_asked_by_a_form() {
         calls.iter().any(|call| form(call) == pairs(&[("To", ADA), ("MessagingServiceSid", "MG1"), ("Body", text)]))
     );
     assert!(calls.iter().any(|call| call.body.contains("987654+is+your+code")));
+}
+
+/// F062: what we ask is what Twilio's own description of its API says, by a server that other people make of it: it answers as
+/// Twilio does, and refuses what lacks a field or credentials.
+#[test]
+fn twilio_by_its_own_description() {
+    let of = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is set by `./dev test`"));
+    let prism = format!("{}/@stoplight/prism-cli/dist/index.js", of("AUTH_NODE_MODULES"));
+    let port = free_port();
+    let mut command = std::process::Command::new(of("AUTH_NODE"));
+    command.args([&prism, "mock", "--errors", "-h", "127.0.0.1", "-p", &port.to_string(), &of("AUTH_TWILIO_OPENAPI")]);
+    let mut server = Program::start(command);
+    server.wait_for_log("Prism is listening");
+    let base = format!("http://127.0.0.1:{port}");
+    let account = "AC00000000000000000000000000000000";
+    let settings = [
+        ("TWILIO__ACCOUNT_SID", account),
+        ("TWILIO__AUTH_TOKEN", "0123456789"),
+        ("TWILIO__FROM", "+15555550123"),
+        ("TWILIO__BASE_URL", &base),
+    ];
+    let mut stage = stage("twilio", &settings);
+    let good = stage.queue(row(json!({})));
+    {
+        let _courier = stage.courier();
+        assert_eq!(stage.wait_for_status(good, "sent").error, "");
+    }
+    assert!(server.log().contains("The request passed the validation rules"), "{}", server.log());
+    // It looks: without credentials, and without a field that has to be there.
+    let path = format!("{base}/2010-04-01/Accounts/{account}/Messages.json");
+    let without = |fields: &str, credentials: &str| {
+        let ask = Ask::new("POST", path.clone()).body("application/x-www-form-urlencoded", fields);
+        if credentials.is_empty() { ask.send() } else { ask.header("authorization", credentials).send() }
+    };
+    let basic = format!("Basic {}", STANDARD.encode("AC:x"));
+    assert_eq!(without("To=%2B4915112345678&From=%2B15555550123&Body=x", "").status, 401);
+    assert_eq!(without("From=%2B15555550123&Body=x", &basic).status, 422);
 }
 
 /// F062, B010: what is about the message is given up, everything else is tried again, as long as Twilio says; what it says is
