@@ -256,7 +256,38 @@ fn no_function_finds_a_planted_object() {
     ask(&mut mallory, "select auth.reauthenticate()", &[]);
     let change = format!("select auth.update_email($1{text}, $2{text})");
     ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);
+    for call in [
+        "auth.list_factors()",
+        "auth.enroll_totp('phone'::pg_catalog.text)",
+        "auth.enroll_sms('+4915112345678'::pg_catalog.text)",
+        "pg_catalog.to_jsonb(auth.count_recovery_codes())",
+    ] {
+        ask(&mut mallory, &format!("select {call}"), &[]);
+    }
     mallory.batch_execute("commit").unwrap();
+    let nil = "'00000000-0000-0000-0000-000000000000'::pg_catalog.uuid";
+    for (call, code) in [
+        (format!("auth.challenge_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.unenroll_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.confirm_totp({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
+        (format!("auth.confirm_sms({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
+        ("auth.send_mfa_sms('x'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.disable_totp('000000'::pg_catalog.text)".to_owned(), "mfa_factor_not_found"),
+        ("auth.verify_totp('x'::pg_catalog.text, '000000'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.regenerate_recovery_codes()".to_owned(), "mfa_recovery_codes_sole_factor"),
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        mallory.batch_execute("begin").unwrap();
+        mallory.execute(&format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]).unwrap();
+        assert_eq!(refused(mallory.query_one(&format!("select {call}"), &[])).code, code, "{call}");
+        mallory.batch_execute("rollback").unwrap();
+    }
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        for (at, _) in sql.match_indices("auth.") {
+            called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
+        }
+        json(client, sql, args)
+    };
 
     root.batch_execute("begin").unwrap();
     for call in [

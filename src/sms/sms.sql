@@ -50,7 +50,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'enroll_sms_wrapper';
 
 comment on function auth.enroll_sms(text, jsonb) is
-    'Enrols a phone as a second factor and sends it a code: {status: code_sent, factor_id, phone, friendly_name}. It is asked for nowhere before auth.confirm_sms. Options: friendly_name (default: the number), locale, send (false: no code yet, {status: enrolled}; auth.challenge_factor sends one), current_password, for a first factor in a session older than ten minutes. For signed-in users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_phone_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict, mfa_verified_factor_exists; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no number with country code, or one that sms_prefixes leaves out.';
+    'Enrols a phone as a second factor and sends it a code: {status: code_sent, factor_id, phone, friendly_name}. It is asked for nowhere before auth.confirm_sms. Options: friendly_name (default: the number), locale, send (false: no code yet, {status: enrolled}; auth.challenge_factor sends one), current_password, for a first factor in a session older than ten minutes. For authenticated users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_phone_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict, mfa_verified_factor_exists; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no number with country code, or one that sms_prefixes leaves out.';
 
 create function auth.confirm_sms(factor_id uuid, code text, options jsonb default '{}')
 returns jsonb
@@ -60,7 +60,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'confirm_sms_wrapper';
 
 comment on function auth.confirm_sms(uuid, text, jsonb) is
-    'Confirms a phone by the code of auth.enroll_sms; from now on sign-ins ask for it. Answers this session, raised to aal2, with factor_id and, for the first factor, recovery_codes; other sessions of level aal1 end. For signed-in users. 28000 mfa_verification_failed; 02000 mfa_factor_not_found; 53400 account_locked after too many wrong ones.';
+    'Confirms a phone by the code of auth.enroll_sms; from now on sign-ins ask for it. Answers this session, raised to aal2, with factor_id and, for the first factor, recovery_codes; other sessions of level aal1 end. For authenticated. 28000 mfa_verification_failed; 02000 mfa_factor_not_found; 53400 account_locked after too many wrong ones.';
 
 create function auth.send_mfa_sms(challenge_token text, factor_id uuid default null, options jsonb default '{}')
 returns jsonb
