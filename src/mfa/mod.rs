@@ -53,6 +53,7 @@ fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: 
     let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
     must_be_usable(&asking, &factor)?;
     let asked = factors::challenge_session(asking.user_id, asking.session_id, factor.id, &config)?;
+    factors::send(asking.user_id, &factor, asked.id, &config)?;
     Ok(JsonB(json!({
         "id": asked.id,
         "factor_id": factor.id,
