@@ -61,6 +61,7 @@ mod http_cookies;
 mod http_headers;
 mod http_input;
 mod http_links;
+mod http_mfa;
 mod http_proxy;
 mod http_server;
 mod identity;

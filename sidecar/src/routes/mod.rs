@@ -1,10 +1,12 @@
 //! One file for each family of endpoints. A handler parses, calls SQL once and answers; no file here uses another.
 
+mod admin_factors;
 mod admin_users;
 mod audit;
 mod compat_nself;
 mod compat_urbackend;
 mod exposition;
+mod factors;
 mod forward_auth;
 mod generate_link;
 mod health;
@@ -13,6 +15,7 @@ mod logout;
 mod otp;
 mod reauthenticate;
 mod recover;
+mod recovery_codes;
 mod resend;
 mod settings;
 mod signup;
@@ -111,12 +114,15 @@ fn described() -> OpenApiRouter<State> {
         .merge(recover::routes())
         .merge(resend::routes())
         .merge(reauthenticate::routes())
+        .merge(factors::routes())
+        .merge(recovery_codes::routes())
         .merge(settings::routes())
         .merge(health::routes())
         .merge(well_known::routes())
         .merge(forward_auth::routes())
         .merge(invite::routes())
         .merge(admin_users::routes())
+        .merge(admin_factors::routes())
         .merge(generate_link::routes())
         .merge(audit::routes())
 }
