@@ -191,7 +191,7 @@ fn a_token_from_before_the_second_step_is_over() {
         let challenge_id = challenge(&sidecar, token, &ada.factor_id);
         let raised = verify(&sidecar, token, &ada.factor_id, &challenge_id, &ada.app.code()).send().json();
         refused(&refresh(&sidecar, &waiting["refresh_token"]), 400, "refresh_token_already_used");
-        refused(&refresh(&sidecar, &raised["refresh_token"]), 400, "refresh_token_not_found");
+        refused(&refresh(&sidecar, &raised["refresh_token"]), 403, "session_not_found");
         let user = sidecar.get("/user").bearer(text(&raised["access_token"])).send();
         refused(&user, 403, "session_not_found");
     }
@@ -281,7 +281,7 @@ fn a_session_of_the_first_step_changes_nothing() {
         let user = sidecar.get("/user").bearer(ada.token()).send().json();
         assert_eq!((user["factors"].as_array().unwrap().len(), &user["email"]), (1, &json!("ada@example.org")));
         assert_eq!(sidecar.post("/logout?scope=local").bearer(token).send().status, 204, "signing out it may");
-        refused(&refresh(&sidecar, &stolen["refresh_token"]), 400, "refresh_token_not_found");
+        refused(&refresh(&sidecar, &stolen["refresh_token"]), 403, "session_not_found");
     }
 }
 
@@ -380,7 +380,7 @@ fn wrong_codes_are_counted() {
         refused(&guess(&wrong), 422, "mfa_verification_failed");
     }
     let locked = guess(&ada.app.code());
-    refused(&locked, 429, "account_locked");
+    refused(&locked, 429, "over_request_rate_limit");
     assert!(
         locked.header("retry-after").parse::<u64>().is_ok_and(|seconds| (1..=900).contains(&seconds)),
         "{locked:?}"
@@ -391,22 +391,27 @@ fn wrong_codes_are_counted() {
 #[test]
 fn cookies_carry_both_sessions() {
     let database = Cluster::shared().database().without_limits();
-    let sidecar = Sidecar::start(&database, &[("AUTH_COOKIE__ENABLED", "true")]);
+    const APP: &str = "https://app.example.com";
+    let origins = ("AUTH_CORS__ORIGINS", r#"["https://app.example.com"]"#);
+    let sidecar = Sidecar::start(&database, &[("AUTH_COOKIE__ENABLED", "true"), origins]);
     let ada = enroll(&sidecar, &sign_up(&sidecar, "ada@example.org"));
     let body = json!({"email": "ada@example.org", "password": PASSWORD});
     let cookie = |reply: &Reply| reply.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
-    let ask = |path: &str| sidecar.post(path).header("x-use-cookie", "true");
+    let ask = |path: &str| sidecar.post(path).header("origin", APP).header("x-use-cookie", "true");
+    let go_on = |with: &Reply| {
+        let ask = sidecar.post("/token?grant_type=refresh_token").header("origin", APP);
+        ask.header("cookie", &cookie(with)).json(&json!({})).send()
+    };
     let waiting = ask("/token?grant_type=password").json(&body).send();
     assert!(waiting.json().get("refresh_token").is_none() && cookie(&waiting).contains('='), "{waiting:?}");
-    let still = sidecar.post("/token?grant_type=refresh_token").header("cookie", &cookie(&waiting)).json(&json!({}));
-    let still = still.send();
+    let still = go_on(&waiting);
     let token = still.json()["access_token"].clone();
     assert_eq!(claims(text(&token))["token_type"], "restricted", "{still:?}");
     let challenge_id = challenge(&sidecar, text(&token), &ada.factor_id);
     let done = verify(&sidecar, text(&token), &ada.factor_id, &challenge_id, &ada.app.code());
-    let done = done.header("x-use-cookie", "true").send();
+    let done = done.header("origin", APP).header("x-use-cookie", "true").send();
     assert!(done.status == 200 && done.json().get("refresh_token").is_none(), "{done:?}");
-    let next = sidecar.post("/token?grant_type=refresh_token").header("cookie", &cookie(&done)).json(&json!({})).send();
+    let next = go_on(&done);
     assert_eq!(claims(text(&next.json()["access_token"]))["aal"], "aal2", "{next:?}");
 }
 
