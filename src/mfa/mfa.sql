@@ -66,7 +66,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'get_recovery_codes_wrapper';
 
 comment on function auth.get_recovery_codes(jsonb) is
-    'What there is of the signed-in user''s recovery codes, and never one of them: {id, total, remaining}; id is the user''s. 28000 no_authorization; 02000 mfa_factor_not_found where there are none.';
+    'What there is of the signed-in user''s recovery codes, and never one of them: {id, total, remaining}; id is the user''s. For authenticated and auth_sidecar. 28000 no_authorization; 02000 mfa_factor_not_found where there are none.';
 
 create function auth.delete_recovery_codes(options jsonb default '{}')
 returns jsonb
@@ -76,4 +76,4 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'delete_recovery_codes_wrapper';
 
 comment on function auth.delete_recovery_codes(jsonb) is
-    'Removes the recovery codes of the signed-in user: {id}. 28000 no_authorization, insufficient_aal below level aal2; 02000 mfa_factor_not_found where there are none.';
+    'Removes the recovery codes of the signed-in user: {id}. For authenticated and auth_sidecar. 28000 no_authorization, insufficient_aal below level aal2; 02000 mfa_factor_not_found where there are none.';
