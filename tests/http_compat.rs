@@ -1,9 +1,10 @@
 //! Paths of other services, for programs written for those.
 
-use auth_harness::{Cluster, Sidecar};
+use auth_harness::{Cluster, Sidecar, claims};
 use serde_json::{Value, json};
 
-use crate::http_accounts::{PASSWORD, refused, text};
+use crate::http_accounts::{PASSWORD, refused, sign_up, text};
+use crate::http_mfa::enroll;
 
 /// F020, F266: with the flag, urBackend's paths and spelling, `token` and `accessToken` alike; without it, nothing.
 #[test]

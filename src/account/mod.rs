@@ -26,11 +26,11 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 #[pg_extern(sql = false, stable)]
 fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
-    let Some(identity) = identity::current()? else { return Ok(None) };
-    match (identity.user_id(), identity.unfinished_user_id()) {
-        (Some(user_id), _) => Ok(users::object(user_id)?.map(JsonB)),
-        (None, Some(user_id)) => Ok(users::object(user_id)?.map(users::hinted).map(JsonB)),
-        (None, None) => Ok(None),
+    match identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]) {
+        Ok(asking) if asking.is_unfinished => Ok(users::object(asking.user_id)?.map(users::hinted).map(JsonB)),
+        Ok(asking) => Ok(users::object(asking.user_id)?.map(JsonB)),
+        Err(Error::NoAuthorization) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -75,7 +75,7 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
 fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT, sessions::PASSWORD_CHANGE])?;
+    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])?;
     let (user_id, session_id) = (asking.user_id, asking.session_id);
     *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;
