@@ -53,7 +53,7 @@ fn a_lost_factor_is_removed() {
         and event_data ->> 'by' is not null and event_data ->> 'factor_id' is not null";
     assert_eq!(count(said), 2);
     assert_eq!(count("select count(*) from auth.audit_log where event_type = 'factor_removed'"), 1);
-    assert_eq!(count("select count(*) from auth.outbox where template = 'factor_removed'"), 1);
+    assert_eq!(count("select count(*) from auth.outbox where kind = 'factor_removed'"), 1);
 }
 
 /// Over HTTP: only the service key opens the routes, a user's factor is found below that user only.
