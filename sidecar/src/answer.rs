@@ -24,6 +24,7 @@ pub enum Way {
     Exchange,
     /// The second step, in a session that the first one has opened.
     SecondFactor,
+    Passkey,
     /// No sign-in: the same session goes on.
     Refresh,
 }
@@ -38,6 +39,7 @@ impl Way {
             Way::Link => "link",
             Way::Exchange => "exchange",
             Way::SecondFactor => "second_factor",
+            Way::Passkey => "passkey",
             Way::Refresh => "refresh",
         }
     }
