@@ -33,16 +33,19 @@ const GUESSABLE_BY_A_CODE: [(&str, &str); 4] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 72] = [
+const NOT_GUESSABLE: [&str; 77] = [
     "aal",
     "admin_create_user",
+    "admin_delete_factor",
     "admin_delete_passkey",
     "admin_delete_user",
     "admin_generate_link",
     "admin_get_user",
     "admin_list_audit",
+    "admin_list_factors",
     "admin_list_passkeys",
     "admin_list_users",
+    "admin_update_factor",
     "admin_update_user",
     "authenticate",
     "authenticate_request",
@@ -53,6 +56,7 @@ const NOT_GUESSABLE: [&str; 72] = [
     "count_attempt",
     "count_recovery_codes",
     "delete_passkey",
+    "delete_recovery_codes",
     "email",
     "enroll_sms",
     "enroll_totp",
@@ -60,6 +64,7 @@ const NOT_GUESSABLE: [&str; 72] = [
     "finish_passkey_registration",
     "finish_passkey_sign_in",
     "fresh",
+    "get_recovery_codes",
     "get_session",
     "get_user",
     "invite_user",

@@ -192,6 +192,7 @@ fn no_function_finds_a_planted_object() {
     for call in [
         format!("auth.admin_update_user({dave}, '{attributes}'::pg_catalog.jsonb)"),
         format!("auth.admin_get_user({dave})"),
+        format!("auth.admin_list_factors({dave})"),
         "auth.admin_list_users('{\"filter\": \"dave\", \"sort\": \"email\"}'::pg_catalog.jsonb)".to_owned(),
         "auth.admin_list_audit('{\"query\": \"action:user\"}'::pg_catalog.jsonb)".to_owned(),
         format!("pg_catalog.to_jsonb(auth.admin_delete_user({dave})::pg_catalog.text)"),
@@ -279,12 +280,21 @@ fn no_function_finds_a_planted_object() {
         ("auth.disable_totp('000000'::pg_catalog.text)".to_owned(), "mfa_factor_not_found"),
         ("auth.verify_totp('x'::pg_catalog.text, '000000'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
         ("auth.regenerate_recovery_codes()".to_owned(), "mfa_recovery_codes_sole_factor"),
+        ("auth.get_recovery_codes()".to_owned(), "mfa_factor_not_found"),
+        ("auth.delete_recovery_codes()".to_owned(), "mfa_factor_not_found"),
     ] {
         called.insert(call[5..].split('(').next().unwrap().to_owned());
         mallory.batch_execute("begin").unwrap();
         mallory.execute(&format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]).unwrap();
         assert_eq!(refused(mallory.query_one(&format!("select {call}"), &[])).code, code, "{call}");
         mallory.batch_execute("rollback").unwrap();
+    }
+    for call in [
+        format!("auth.admin_update_factor({nil}, {nil}, '{{}}'::pg_catalog.jsonb)"),
+        format!("auth.admin_delete_factor({nil}, {nil})"),
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        assert_eq!(refused(root.query_one(&format!("select {call}"), &[])).code, "user_not_found", "{call}");
     }
     let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
         for (at, _) in sql.match_indices("auth.") {

@@ -42,6 +42,13 @@ fn administration() {
     stage().node("tests/clients/admin.mjs");
 }
 
+/// B100, F126, F127, F129, F130, F132, F133, F134, F136, XD8, XD13, XE17: `auth.mfa` and `auth.admin.mfa`, where policies ask for
+/// the second factor and where every sign-in does; codes are made from RFC 6238 in the script itself.
+#[test]
+fn second_factors() {
+    stage().node("tests/clients/mfa.mjs");
+}
+
 /// B100: the same with Supabase's client for Python.
 #[test]
 fn in_python() {

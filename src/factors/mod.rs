@@ -150,6 +150,21 @@ pub fn enroll(user_id: Uuid, new: &New<'_>, config: &Config) -> Result<()> {
     if inserted == 0 { Err(Error::MfaFactorNameConflict) } else { Ok(()) }
 }
 
+/// Another name for one that is there.
+pub fn rename(id: Uuid, name: &str) -> Result<()> {
+    static RENAME: Query = Query::write(
+        "update auth.mfa_factors set friendly_name = $2, updated_at = clock_timestamp() where id = $1
+        and not exists (select from auth.mfa_factors as o where o.user_id = mfa_factors.user_id
+            and o.friendly_name = $2 and o.id <> $1)",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    check_name(name)?;
+    match RENAME.execute(&[to_pg(id).into(), name.into()])? {
+        0 => Err(Error::MfaFactorNameConflict),
+        _ => Ok(()),
+    }
+}
+
 fn check_name(name: &str) -> Result<()> {
     match (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control) {
         true => Ok(()),

@@ -113,6 +113,8 @@ to auth_sidecar;
 grant execute on function
     auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_factors(uuid, jsonb), auth.admin_update_factor(uuid, uuid, jsonb, jsonb),
+    auth.admin_delete_factor(uuid, uuid, jsonb),
     auth.admin_list_passkeys(uuid, jsonb), auth.admin_delete_passkey(uuid, uuid, jsonb),
     auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
 to service_role, auth_sidecar;
@@ -135,5 +137,5 @@ grant execute on function
 to anon, authenticated, service_role, auth_sidecar;
 grant execute on function
     auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),
-    auth.count_recovery_codes(jsonb)
+    auth.count_recovery_codes(jsonb), auth.get_recovery_codes(jsonb), auth.delete_recovery_codes(jsonb)
 to authenticated, auth_sidecar;

@@ -83,7 +83,7 @@ async fn by_client(state: &State, caller: &Caller, headers: &HeaderMap, proof: P
     let Some(kind) = given(proof.r#type) else {
         return Err(Error::validation("verify requires a verification type"));
     };
-    let options = Argument::Json(json!({"type": kind}));
+    let options = Argument::Json(json!({"type": kind, "mfa": answer::SECOND_STEP}));
     let answer = match (given(proof.token_hash), given(proof.email), given(proof.token)) {
         (Some(link), None, None) => {
             let arguments = [Argument::text(link), options];
@@ -114,7 +114,8 @@ async fn by_page(state: &State, caller: &Caller, form: &Query) -> Result<Respons
     let (Some(token), Some(kind)) = (form.get("token"), form.get("type")) else {
         return Ok(page::notice(StatusCode::BAD_REQUEST, "It is not complete. Open it again from the mail."));
     };
-    let arguments = [Argument::text(token), Argument::Json(json!({"type": kind, "flow": "redirect"}))];
+    let arguments =
+        [Argument::text(token), Argument::Json(json!({"type": kind, "flow": "redirect", "mfa": answer::SECOND_STEP}))];
     let answer = match state.db.call(caller, "select auth.verify_link($1, $2)", &arguments).await {
         Ok(answer) => answer,
         Err(error) => return to_error(state, caller, form.redirect_to(), error).await,
