@@ -96,7 +96,9 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
             select gen_random_uuid(), id, 'sign_in', now() from auth.users limit 1;
         insert into auth.recovery_codes (id, user_id, code_hash) select gen_random_uuid(), id, '\\x00' from auth.users limit 1;
         insert into auth.flow_state (id, expires_at) values (gen_random_uuid(), now());
-        insert into auth.email_rules (domain, action) values ('example.com', 'block');",
+        insert into auth.email_rules (domain, action) values ('example.com', 'block');
+        insert into auth.passkeys (user_id, credential_id, public_key) select id, '\\x01', '\\x02' from auth.users limit 1;
+        insert into auth.webauthn_challenges (id, kind, challenge, expires_at) values (gen_random_uuid(), 'sign_in', '\\x01', now());",
     )
     .unwrap();
     // The worker has sealed what there is once this one's row is sealed, and then changes nothing more.

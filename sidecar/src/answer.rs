@@ -22,6 +22,7 @@ pub enum Way {
     Sms,
     Link,
     Exchange,
+    Passkey,
     /// No sign-in: the same session goes on.
     Refresh,
 }
@@ -36,6 +37,7 @@ impl Way {
             Way::Sms => "sms",
             Way::Link => "link",
             Way::Exchange => "exchange",
+            Way::Passkey => "passkey",
             Way::Refresh => "refresh",
         }
     }

@@ -28,6 +28,7 @@ pub struct Config {
     pub outbound: outbound::Settings,
     pub metrics: Metrics,
     pub compat: Compat,
+    pub apps: Apps,
     pub log: Log,
     pub smtp: Smtp,
     pub sms: sms_settings::Settings,
@@ -139,6 +140,24 @@ pub struct Compat {
     pub nself: bool,
 }
 
+/// Apps that may use the site's passkeys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Apps {
+    /// `{ package = "org.example.app", fingerprints = ["AB:CD:…"] }`, as /.well-known/assetlinks.json says it.
+    pub android: Vec<AndroidApp>,
+    /// `TEAMID.org.example.app`, as /.well-known/apple-app-site-association says it.
+    pub apple: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AndroidApp {
+    pub package: String,
+    /// SHA-256 of the certificates that the app is signed with.
+    pub fingerprints: Vec<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -174,6 +193,7 @@ impl Default for Config {
             outbound: outbound::Settings::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            apps: Apps::default(),
             log: Log::default(),
             smtp: Smtp::default(),
             sms: sms_settings::Settings::default(),

@@ -29,7 +29,6 @@ extension_sql_file!("factors.sql", name = "factors", requires = ["email_rules"])
 
 pub const TOTP: &str = "totp";
 pub const PHONE: &str = "phone";
-pub const WEBAUTHN: &str = "webauthn";
 
 /// Longest name of a factor, in characters.
 const LONGEST_NAME: usize = 64;
@@ -195,9 +194,6 @@ pub struct Challenge {
     pub factor_id: Option<Uuid>,
     /// How the first step was taken, as the door has written it.
     pub way: Value,
-    pub code_hash: Option<Vec<u8>>,
-    /// Microseconds since 2000-01-01.
-    pub expires_at: i64,
 }
 
 /// A new challenge, and where it is for a sign-in the secret that names it.
@@ -264,13 +260,13 @@ fn time(microseconds: i64) -> Result<TimestampWithTimeZone> {
 /// The challenge of a sign-in by its token, or of a session by its id. One that is over is none.
 pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
     static BY_TOKEN: Query = Query::write(
-        "select c.id, c.user_id, c.session_id, c.factor_id, c.way, c.code_hash, c.expires_at
+        "select c.id, c.user_id, c.session_id, c.factor_id, c.way
         from auth.mfa_challenges as c
         where c.token_hash = $1 and c.expires_at > clock_timestamp()",
         &[Type::BYTEAOID],
     );
     static BY_ID: Query = Query::write(
-        "select c.id, c.user_id, c.session_id, c.factor_id, c.way, c.code_hash, c.expires_at
+        "select c.id, c.user_id, c.session_id, c.factor_id, c.way
         from auth.mfa_challenges as c
         where c.id = $1 and c.session_id is not null and c.expires_at > clock_timestamp()",
         &[Type::UUIDOID],
@@ -282,8 +278,6 @@ pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
             session_id: row.optional(3)?.map(from_pg),
             factor_id: row.optional(4)?.map(from_pg),
             way: row.required::<JsonB>(5)?.0,
-            code_hash: row.optional(6)?,
-            expires_at: row.required::<TimestampWithTimeZone>(7)?.into(),
         })
     };
     if let Ok(id) = Uuid::parse_str(token) {

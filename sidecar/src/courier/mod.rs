@@ -24,5 +24,6 @@ mod webhook;
 pub mod command;
 pub mod settings;
 
+pub use relay::Relay;
 pub use run::start;
 pub use sms::{command as sms_command, settings as sms_settings};

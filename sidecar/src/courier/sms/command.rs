@@ -45,6 +45,6 @@ pub async fn run(command: Command, config: &Config) -> Result<(), String> {
             println!("the provider has taken the SMS");
             Ok(())
         }
-        Verdict::Retry | Verdict::Failed => Err(outcome.error.unwrap_or_default()),
+        Verdict::Retry | Verdict::Failed | Verdict::Expired => Err(outcome.error.unwrap_or_default()),
     }
 }
