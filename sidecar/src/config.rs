@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::client_ip::Network;
-use crate::courier::settings::{Courier, Smtp};
+use crate::courier::settings::{Courier, Mail, Smtp};
 use crate::outbound;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,7 +27,9 @@ pub struct Config {
     pub outbound: outbound::Settings,
     pub metrics: Metrics,
     pub compat: Compat,
+    pub events: Events,
     pub log: Log,
+    pub mail: Mail,
     pub smtp: Smtp,
     pub courier: Courier,
 }
@@ -139,6 +141,15 @@ pub struct Compat {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Streams of GET /v1/events at once; 0: there are none, and no connection listens.
+    pub max_streams: usize,
+    /// How often a silent stream says that it is there, and asks whether its session is.
+    pub heartbeat_seconds: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub format: LogFormat,
     pub level: Level,
@@ -172,7 +183,9 @@ impl Default for Config {
             outbound: outbound::Settings::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            events: Events::default(),
             log: Log::default(),
+            mail: Mail::default(),
             smtp: Smtp::default(),
             courier: Courier::default(),
         }
@@ -232,6 +245,12 @@ impl Default for Metrics {
     }
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Events { max_streams: 200, heartbeat_seconds: 20 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Log { format: LogFormat::Json, level: Level::Info }
@@ -273,7 +292,7 @@ impl Config {
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
             .filter(|name| {
-                !["smtp__user", "smtp__password", "captcha__secret"]
+                !["smtp__user", "smtp__password", "captcha__secret", "mail__secret"]
                     .contains(&name.as_str().to_ascii_lowercase().as_str())
             })
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
@@ -287,12 +306,14 @@ impl Config {
             ("AUTH_SMTP__USER", &mut config.smtp.user),
             ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
             ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
+            ("AUTH_MAIL__SECRET", &mut config.mail.secret),
         ] {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
         }
         config.smtp.check()?;
+        config.mail.check(&config.smtp)?;
         config.courier.check()?;
         config.outbound.check()?;
         Ok(config)
@@ -326,6 +347,7 @@ impl Config {
             ("http.threads", self.http.threads as u64),
             ("http.body_limit_bytes", self.http.body_limit_bytes as u64),
             ("http.request_seconds", self.http.request_seconds),
+            ("events.heartbeat_seconds", self.events.heartbeat_seconds),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0"));
@@ -380,7 +402,7 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    let is_secret = ["database.url", "courier.listen_url"].contains(&name)
+    let is_secret = ["database.url", "courier.listen_url", "mail.url"].contains(&name)
         || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {

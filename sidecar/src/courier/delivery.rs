@@ -1,25 +1,22 @@
 //! One claimed row, from its payload to what became of it.
 
-use std::time::SystemTime;
-
 use chrono::{DateTime, Utc};
 use minijinja::Environment;
 
 use crate::counters;
 use crate::outbound::Outbound;
 
-use super::message::{Mail, compose};
 use super::outbox::{Claimed, Settled};
 use super::outcome::{MAX_ERROR_CHARS, Outcome, Verdict};
 use super::payload::Payload;
-use super::relay::Relay;
 use super::render::{self, Place, Rendered, one_line, render};
 use super::template::{choose_locale, default_template};
+use super::transport::{Letter, Transport};
 use super::webhook;
 
 /// Everything that a delivery needs and none changes.
 pub struct Delivery {
-    pub relay: Relay,
+    pub transport: Transport,
     pub outbound: Outbound,
     pub environment: Environment<'static>,
     pub external_url: String,
@@ -59,11 +56,20 @@ impl Delivery {
         if payload.is_dead(now) {
             return Outcome::expired();
         }
-        let (mail, note) = match self.prepare(&row, &payload, now) {
-            Ok(prepared) => prepared,
+        let (rendered, note) = match self.render(&row, &payload, now) {
+            Ok(rendered) => rendered,
             Err(outcome) => return outcome,
         };
-        let mut outcome = self.relay.send(&mail).await;
+        let letter = Letter {
+            id: row.id,
+            locale: choose_locale(row.locale.as_deref(), &self.locale),
+            kind: row.kind,
+            recipient: row.recipient,
+            message_id: row.message_id,
+            rendered,
+            now,
+        };
+        let mut outcome = self.transport.send(letter).await;
         let words = [note, outcome.error.take()].into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !words.is_empty() {
             outcome.error = Some(one_line(&payload.scrub(&words), MAX_ERROR_CHARS));
@@ -71,16 +77,7 @@ impl Delivery {
         outcome
     }
 
-    /// The mail, and what is to be noted with the row although it is sent.
-    fn prepare(&self, row: &Claimed, payload: &Payload, now: DateTime<Utc>) -> Result<(Mail, Option<String>), Outcome> {
-        let (rendered, note) = self.render(row, payload, now)?;
-        let sent_at = SystemTime::from(now);
-        let mail = compose(self.relay.sender(), &row.recipient, &row.message_id, rendered, sent_at)
-            .map_err(|why| Outcome::failed("message", why))?;
-        Ok((mail, note))
-    }
-
-    /// By the override if there is one and it works, else by the default: a mistake in a template costs nobody a mail.
+    /// What the mail says, and what is to be noted with the row although it is sent. By the override if there is one and it works, else by the default: a mistake in a template costs nobody a mail.
     fn render(
         &self,
         row: &Claimed,

@@ -1,4 +1,4 @@
-//! The courier: takes rows from `auth.outbox`, sends mail by SMTP and posts webhooks, and tells the database what
+//! The courier: takes rows from `auth.outbox`, sends mail and posts webhooks, and tells the database what
 //! became of them.
 //!
 //! Promises: what was committed is sent, at least once, and what was rolled back never was a row. A mail goes to the
@@ -9,7 +9,6 @@
 //! commands in somebody's name, templates in somebody's name, webhooks into our own network, secrets in the log.
 
 mod delivery;
-mod listen;
 mod message;
 mod outbox;
 mod outcome;
@@ -18,10 +17,11 @@ mod relay;
 mod render;
 mod run;
 mod template;
+mod transport;
 mod webhook;
 
 pub mod command;
 pub mod settings;
 
-pub use relay::Relay;
 pub use run::start;
+pub use transport::Transport;

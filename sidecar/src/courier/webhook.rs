@@ -29,6 +29,10 @@ pub async fn post(outbound: &Outbound, id: &str, payload: Value, now: i64) -> Ou
     let Some(key) = key(&payload.secret) else {
         return Outcome::failed("secret", "the secret is not `whsec_` and base64");
     };
+    post_signed(outbound, id, payload, &key, now).await
+}
+
+pub async fn post_signed(outbound: &Outbound, id: &str, payload: Payload, key: &[u8], now: i64) -> Outcome {
     // A body that was queued as text is that text: its bytes are what the receiver checks.
     let body = match &payload.body {
         Value::String(text) => text.clone(),
@@ -38,7 +42,7 @@ pub async fn post(outbound: &Outbound, id: &str, payload: Value, now: i64) -> Ou
         ("content-type", "application/json".to_owned()),
         ("webhook-id", id.to_owned()),
         ("webhook-timestamp", now.to_string()),
-        ("webhook-signature", signature(&key, id, now, &body)),
+        ("webhook-signature", signature(key, id, now, &body)),
     ];
     match outbound.post(&payload.url, &headers, body.into_bytes()).await {
         Ok(answer) => verdict(answer.status, answer.retry_after.as_deref()),

@@ -4,6 +4,7 @@ mod admin_users;
 mod audit;
 mod compat_nself;
 mod compat_urbackend;
+mod events;
 mod exposition;
 mod forward_auth;
 mod generate_link;
@@ -54,7 +55,7 @@ pub fn api() -> Router<State> {
 
 /// What has its place at the root only.
 pub fn beside(config: &Config) -> Router<State> {
-    let mut router = profile::beside(config.compat.urbackend);
+    let mut router = profile::beside(config.compat.urbackend).merge(events::beside());
     if config.metrics.enabled {
         router = router.merge(exposition::routes());
     }
@@ -121,4 +122,5 @@ fn described() -> OpenApiRouter<State> {
         .merge(generate_link::routes())
         .merge(audit::routes())
         .merge(profile::routes())
+        .merge(events::routes())
 }
