@@ -258,6 +258,7 @@ fn no_function_finds_a_planted_object() {
         ask(&mut mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
     mallory.batch_execute("begin").unwrap();
     ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    ask(&mut mallory, "select pg_catalog.to_jsonb(auth.authenticate_request()::pg_catalog.text)", &[]);
     ask(&mut mallory, "select auth.reauthenticate()", &[]);
     let change = format!("select auth.update_email($1{text}, $2{text})");
     ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::client_ip::Network;
-use crate::courier::settings::{Courier, Smtp};
+use crate::courier::settings::{Courier, Mail, Smtp};
 use crate::courier::sms_settings;
 use crate::outbound;
 
@@ -29,7 +29,9 @@ pub struct Config {
     pub metrics: Metrics,
     pub compat: Compat,
     pub apps: Apps,
+    pub events: Events,
     pub log: Log,
+    pub mail: Mail,
     pub smtp: Smtp,
     pub sms: sms_settings::Settings,
     pub courier: Courier,
@@ -160,6 +162,15 @@ pub struct AndroidApp {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Streams of GET /v1/events at once; 0: there are none, and no connection listens.
+    pub max_streams: usize,
+    /// How often a silent stream says that it is there, and asks whether its session is.
+    pub heartbeat_seconds: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub format: LogFormat,
     pub level: Level,
@@ -194,7 +205,9 @@ impl Default for Config {
             metrics: Metrics::default(),
             compat: Compat::default(),
             apps: Apps::default(),
+            events: Events::default(),
             log: Log::default(),
+            mail: Mail::default(),
             smtp: Smtp::default(),
             sms: sms_settings::Settings::default(),
             courier: Courier::default(),
@@ -255,6 +268,12 @@ impl Default for Metrics {
     }
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Events { max_streams: 200, heartbeat_seconds: 20 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Log { format: LogFormat::Json, level: Level::Info }
@@ -276,10 +295,11 @@ impl std::fmt::Debug for Captcha {
 }
 
 /// Variables of the environment that are text whatever they look like.
-const TEXTS: [&str; 10] = [
+const TEXTS: [&str; 11] = [
     "AUTH_SMTP__USER",
     "AUTH_SMTP__PASSWORD",
     "AUTH_CAPTCHA__SECRET",
+    "AUTH_MAIL__SECRET",
     "AUTH_SMS__TWILIO__ACCOUNT_SID",
     "AUTH_SMS__TWILIO__AUTH_TOKEN",
     "AUTH_SMS__TWILIO__FROM",
@@ -322,6 +342,7 @@ impl Config {
             &mut config.smtp.user,
             &mut config.smtp.password,
             &mut config.captcha.secret,
+            &mut config.mail.secret,
             &mut twilio.account_sid,
             &mut twilio.auth_token,
             &mut twilio.from,
@@ -335,6 +356,7 @@ impl Config {
             }
         }
         config.smtp.check()?;
+        config.mail.check(&config.smtp)?;
         config.courier.check()?;
         config.sms.check()?;
         config.outbound.check()?;
@@ -369,6 +391,7 @@ impl Config {
             ("http.threads", self.http.threads as u64),
             ("http.body_limit_bytes", self.http.body_limit_bytes as u64),
             ("http.request_seconds", self.http.request_seconds),
+            ("events.heartbeat_seconds", self.events.heartbeat_seconds),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0"));
@@ -423,7 +446,7 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    let is_secret = ["database.url", "courier.listen_url"].contains(&name)
+    let is_secret = ["database.url", "courier.listen_url", "mail.url"].contains(&name)
         || ["secret", "secret_access_key", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {

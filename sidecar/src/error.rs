@@ -39,6 +39,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("email_address_not_authorized", 400),
     ("email_exists", 422),
     ("email_not_confirmed", 400),
+    ("events_disabled", 422),
     ("flow_state_expired", 403),
     ("flow_state_not_found", 404),
     ("hash_gate_busy", 503),

@@ -7,25 +7,22 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::SslMode;
 
-use crate::config::{Config, Tls as DatabaseTls};
-use crate::db::{self, Db};
+use crate::config::Config;
+use crate::db::Db;
 use crate::error::Error;
+use crate::listen::{self, Heard, pause};
 use crate::outbound::Outbound;
 
 use super::delivery::Delivery;
-use super::listen::listen;
 use super::outbox::{Claimed, Settled, claim, settle};
 use super::outcome::Outcome;
-use super::relay::Relay;
 use super::sms::Gateway;
+use super::transport::Transport;
 use super::{render, settings};
 
-/// After an error of the database; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a courier that is to stop waits before it tries once more.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a stopping courier tries to settle what it has sent.
 const LAST_ATTEMPTS: u32 = 3;
 
@@ -48,7 +45,7 @@ struct Loop {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the courier; None where the settings have neither a relay nor a provider of SMS.
+/// Starts the courier; None where the settings say nowhere that mail or SMS go.
 ///
 /// # Errors
 /// What is wrong with the settings.
@@ -57,27 +54,26 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
         return Ok(None);
     }
     let mut channels = Vec::new();
-    match config.smtp.configured() {
-        true => channels.extend(["email", "webhook"]),
-        false => tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox"),
+    let transport = Transport::new(config)?;
+    match &transport {
+        Some(_) => channels.extend(["email", "webhook"]),
+        None => tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox"),
     }
     let gateway = Gateway::new(&config.sms);
     channels.extend(gateway.as_ref().map(|_| "sms"));
     if channels.is_empty() {
         return Ok(None);
     }
+    let of_mail = transport.as_ref().map(|transport| transport.longest(config)).unwrap_or_default();
+    let longest = of_mail.max(Duration::from_secs(config.outbound.timeout_seconds));
     let delivery = Delivery {
-        relay: config.smtp.configured().then(|| Relay::new(&config.smtp)).transpose()?,
+        transport,
         gateway,
         outbound: Outbound::new(&config.outbound)?,
         environment: render::environment(),
         external_url: config.external_url.clone(),
         locale: config.courier.locale.clone(),
     };
-    let longest = config.smtp.timeout().max(Duration::from_secs(config.outbound.timeout_seconds));
-    let url = if config.courier.listen_url.is_empty() { &config.database.url } else { &config.courier.listen_url };
-    let server: tokio_postgres::Config =
-        url.parse().map_err(|_| "courier.listen_url is not a connection string".to_owned())?;
     let (stop, stopped) = watch::channel(false);
     let wake = Arc::new(Notify::new());
     let courier = Loop {
@@ -91,14 +87,14 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
         wake: Arc::clone(&wake),
         stop: stopped.clone(),
     };
-    let listener = match config.database.tls {
-        DatabaseTls::Off => tokio::spawn(listen(server, NoTls, wake, stopped)),
-        DatabaseTls::Verify => {
-            let mut server = server;
-            server.ssl_mode(SslMode::Require);
-            tokio::spawn(listen(server, db::tls(config.database.ca_file.as_deref())?, wake, stopped))
+    // The word says no more than that there is something: it does not matter who speaks it, or that it is missed. What was
+    // committed before we listened was said to nobody.
+    let ear = Arc::new(move |heard: Heard<'_>| {
+        if !matches!(heard, Heard::Lost) {
+            wake.notify_one();
         }
-    };
+    });
+    let listener = listen::start(config, "auth-courier", "auth_outbox", ear, stopped)?;
     let task = tokio::spawn(async move {
         courier.run().await;
         listener.abort();
@@ -144,8 +140,8 @@ impl Loop {
                 }
             }
         }
-        if let Some(relay) = &self.delivery.relay {
-            relay.close().await;
+        if let Some(transport) = &self.delivery.transport {
+            transport.close().await;
         }
         tracing::info!("the courier has stopped");
     }
@@ -210,7 +206,7 @@ impl Loop {
     async fn sleep(&mut self, longest: Duration) {
         if self.stopping() {
             // Only what was sent already keeps a stopping courier.
-            return tokio::time::sleep(longest.min(FIRST_PAUSE)).await;
+            return tokio::time::sleep(longest.min(LAST_PAUSE)).await;
         }
         tokio::select! {
             () = self.wake.notified() => {}
@@ -218,8 +214,4 @@ impl Loop {
             _ = self.stop.changed() => {}
         }
     }
-}
-
-pub(super) fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }

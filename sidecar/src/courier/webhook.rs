@@ -29,12 +29,16 @@ pub async fn post(outbound: &Outbound, id: &str, payload: Value, now: i64) -> Ou
     let Some(key) = key(&payload.secret) else {
         return Outcome::failed("secret", "the secret is not `whsec_` and base64");
     };
+    post_signed(outbound, id, payload, &key, now).await
+}
+
+pub async fn post_signed(outbound: &Outbound, id: &str, payload: Payload, key: &[u8], now: i64) -> Outcome {
     // A body that was queued as text is that text: its bytes are what the receiver checks.
     let body = match &payload.body {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let headers = headers(&key, id, now, &body);
+    let headers = headers(key, id, now, &body);
     match outbound.post(&payload.url, &headers, body.into_bytes()).await {
         Ok(answer) => verdict(answer.status, answer.retry_after.as_deref()),
         Err(OutboundError::Refused(why)) => Outcome::failed("url", why),

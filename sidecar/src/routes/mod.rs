@@ -5,6 +5,7 @@ mod admin_users;
 mod audit;
 mod compat_nself;
 mod compat_urbackend;
+mod events;
 mod exposition;
 mod factors;
 mod forward_auth;
@@ -58,7 +59,7 @@ pub fn api() -> Router<State> {
 
 /// What has its place at the root only.
 pub fn beside(config: &Config) -> Router<State> {
-    let mut router = profile::beside(config.compat.urbackend).merge(passkey::of_apps(config));
+    let mut router = profile::beside(config.compat.urbackend).merge(passkey::of_apps(config)).merge(events::beside());
     if config.metrics.enabled {
         router = router.merge(exposition::routes());
     }
@@ -129,4 +130,5 @@ fn described() -> OpenApiRouter<State> {
         .merge(generate_link::routes())
         .merge(audit::routes())
         .merge(profile::routes())
+        .merge(events::routes())
 }
