@@ -92,6 +92,7 @@ mod otp_races;
 mod outbox;
 mod passkey;
 mod passkey_forged;
+mod passkey_limits;
 mod password_change;
 mod password_policy;
 mod plans;
