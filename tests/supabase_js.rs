@@ -23,6 +23,13 @@ fn mails() {
     stage().node("tests/clients/mails.mjs");
 }
 
+/// B100, F059, F060: signing in by phone, resending, and what there is not.
+#[test]
+fn phones() {
+    let pace = json!({"site_url": "http://app.example.org:3000", "enable_sms": true, "rate_limit_sms": "1000/3600"});
+    Stage::new(&pace).node("tests/clients/phones.mjs");
+}
+
 /// B100, F270, XD2: sessions of several devices, the scopes of signing out, the events, and 20 refreshes at once.
 #[test]
 fn sessions() {

@@ -20,6 +20,7 @@ pub enum Way {
     Anonymous,
     Password,
     Code,
+    Sms,
     Link,
     Exchange,
     /// The second step, in a session that the first one has opened.
@@ -36,6 +37,7 @@ impl Way {
             Way::Anonymous => "anonymous",
             Way::Password => "password",
             Way::Code => "code",
+            Way::Sms => "sms",
             Way::Link => "link",
             Way::Exchange => "exchange",
             Way::SecondFactor => "second_factor",

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::client_ip::Network;
 use crate::courier::settings::{Courier, Smtp};
+use crate::courier::sms_settings;
 use crate::outbound;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ pub struct Config {
     pub apps: Apps,
     pub log: Log,
     pub smtp: Smtp,
+    pub sms: sms_settings::Settings,
     pub courier: Courier,
 }
 
@@ -194,6 +196,7 @@ impl Default for Config {
             apps: Apps::default(),
             log: Log::default(),
             smtp: Smtp::default(),
+            sms: sms_settings::Settings::default(),
             courier: Courier::default(),
         }
     }
@@ -272,6 +275,20 @@ impl std::fmt::Debug for Captcha {
     }
 }
 
+/// Variables of the environment that are text whatever they look like.
+const TEXTS: [&str; 10] = [
+    "AUTH_SMTP__USER",
+    "AUTH_SMTP__PASSWORD",
+    "AUTH_CAPTCHA__SECRET",
+    "AUTH_SMS__TWILIO__ACCOUNT_SID",
+    "AUTH_SMS__TWILIO__AUTH_TOKEN",
+    "AUTH_SMS__TWILIO__FROM",
+    "AUTH_SMS__AWS_SNS__ACCESS_KEY_ID",
+    "AUTH_SMS__AWS_SNS__SECRET_ACCESS_KEY",
+    "AUTH_SMS__AWS_SNS__SENDER_ID",
+    "AUTH_SMS__HTTP__SECRET",
+];
+
 impl Config {
     /// # Errors
     /// What is wrong with the settings, for the person who wrote them.
@@ -292,10 +309,7 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
-            .filter(|name| {
-                !["smtp__user", "smtp__password", "captcha__secret"]
-                    .contains(&name.as_str().to_ascii_lowercase().as_str())
-            })
+            .filter(|name| !TEXTS.iter().any(|text| name.as_str().eq_ignore_ascii_case(&text["AUTH_".len()..])))
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
@@ -303,17 +317,26 @@ impl Config {
             config.external_url.pop();
         }
         // A password may look like a number, which the reader of the environment would make of it.
-        for (name, value) in [
-            ("AUTH_SMTP__USER", &mut config.smtp.user),
-            ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
-            ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
-        ] {
+        let (twilio, sns, hook) = (&mut config.sms.twilio, &mut config.sms.aws_sns, &mut config.sms.http);
+        for (name, value) in TEXTS.into_iter().zip([
+            &mut config.smtp.user,
+            &mut config.smtp.password,
+            &mut config.captcha.secret,
+            &mut twilio.account_sid,
+            &mut twilio.auth_token,
+            &mut twilio.from,
+            &mut sns.access_key_id,
+            &mut sns.secret_access_key,
+            &mut sns.sender_id,
+            &mut hook.secret,
+        ]) {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
         }
         config.smtp.check()?;
         config.courier.check()?;
+        config.sms.check()?;
         config.outbound.check()?;
         Ok(config)
     }
@@ -401,7 +424,7 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         return;
     }
     let is_secret = ["database.url", "courier.listen_url"].contains(&name)
-        || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+        || ["secret", "secret_access_key", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),

@@ -287,8 +287,9 @@ pub fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
+/// A number signs in by a code of POST /otp and by nothing else.
 pub fn no_phone() -> Error {
-    Error::new("phone_provider_disabled", "sign-in by phone is not enabled here")
+    Error::new("phone_provider_disabled", "phone numbers are for codes by SMS only")
 }
 
 /// An answer of `{}`: the same for every address, known or not.

@@ -69,6 +69,7 @@ grant execute on function
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
     auth.send_otp(text, jsonb), auth.send_magic_link(text, text, jsonb), auth.sign_up_with_email(text, jsonb, jsonb),
     auth.verify_sign_up(text, text, text, jsonb), auth.verify_otp(text, text, jsonb), auth.verify_link(text, jsonb),
+    auth.send_sms_otp(text, jsonb), auth.verify_sms_otp(text, text, jsonb),
     auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
@@ -105,7 +106,7 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status(),
+    auth.set_request_context(inet, text), auth.claim_outbox(integer, text[]), auth.settle_outbox(jsonb), auth.outbox_status(),
     auth.sidecar_status()
 to auth_sidecar;
 
@@ -131,7 +132,8 @@ grant select on auth.email_rules to auth_admin;
 -- Steps of a sign-in that is not finished are taken as anon; each asks for its user itself.
 grant execute on function
     auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
-    auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb)
+    auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb),
+    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb)
 to anon, authenticated, service_role, auth_sidecar;
 grant execute on function
     auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),

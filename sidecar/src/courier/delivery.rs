@@ -14,12 +14,15 @@ use super::outcome::{MAX_ERROR_CHARS, Outcome, Verdict};
 use super::payload::Payload;
 use super::relay::Relay;
 use super::render::{self, Place, Rendered, one_line, render};
+use super::sms::Gateway;
 use super::template::{choose_locale, default_template};
 use super::webhook;
 
 /// Everything that a delivery needs and none changes.
 pub struct Delivery {
-    pub relay: Relay,
+    /// None where there is none: then no mail is claimed.
+    pub relay: Option<Relay>,
+    pub gateway: Option<Gateway>,
     pub outbound: Outbound,
     pub environment: Environment<'static>,
     pub external_url: String,
@@ -32,9 +35,16 @@ impl Delivery {
         let outcome = match channel.as_str() {
             // It was sealed under another keyring; no later attempt opens it.
             _ if row.payload.is_null() => Outcome::failed("sealed", "what the row holds does not open"),
-            "email" => self.mail(row).await,
+            "email" => match &self.relay {
+                Some(relay) => self.mail(relay, row).await,
+                None => Outcome::retry("channel", "this courier has no relay"),
+            },
+            "sms" => match &self.gateway {
+                Some(gateway) => self.sms(gateway, &row).await,
+                None => Outcome::retry("channel", "this courier has no provider of SMS"),
+            },
             "webhook" => webhook::post(&self.outbound, &id.to_string(), row.payload, Utc::now().timestamp()).await,
-            _ => Outcome::failed("channel", "this courier delivers mail and webhooks only"),
+            _ => Outcome::failed("channel", "this courier delivers mail, SMS and webhooks only"),
         };
         let (outcome_word, reason) = (outcome.verdict.word(), outcome.reason.as_ref());
         counters::delivery(&channel, outcome_word);
@@ -50,7 +60,18 @@ impl Delivery {
         Settled { id, attempts, outcome }
     }
 
-    async fn mail(&self, row: Claimed) -> Outcome {
+    async fn sms(&self, gateway: &Gateway, row: &Claimed) -> Outcome {
+        let locale = choose_locale(row.locale.as_deref(), &self.locale);
+        let place = Place {
+            external_url: &self.external_url,
+            locale: &locale,
+            recipient: &row.recipient,
+            created_at: row.created_at,
+        };
+        gateway.deliver(&self.outbound, &self.environment, row, &place).await
+    }
+
+    async fn mail(&self, relay: &Relay, row: Claimed) -> Outcome {
         let Ok(payload) = serde_json::from_value::<Payload>(row.payload.clone()) else {
             // A newer database may have written it; a newer courier may read it.
             return Outcome::retry("payload", "the payload is not that of a mail");
@@ -59,11 +80,11 @@ impl Delivery {
         if payload.is_dead(now) {
             return Outcome::expired();
         }
-        let (mail, note) = match self.prepare(&row, &payload, now) {
+        let (mail, note) = match self.prepare(relay, &row, &payload, now) {
             Ok(prepared) => prepared,
             Err(outcome) => return outcome,
         };
-        let mut outcome = self.relay.send(&mail).await;
+        let mut outcome = relay.send(&mail).await;
         let words = [note, outcome.error.take()].into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !words.is_empty() {
             outcome.error = Some(one_line(&payload.scrub(&words), MAX_ERROR_CHARS));
@@ -72,10 +93,16 @@ impl Delivery {
     }
 
     /// The mail, and what is to be noted with the row although it is sent.
-    fn prepare(&self, row: &Claimed, payload: &Payload, now: DateTime<Utc>) -> Result<(Mail, Option<String>), Outcome> {
+    fn prepare(
+        &self,
+        relay: &Relay,
+        row: &Claimed,
+        payload: &Payload,
+        now: DateTime<Utc>,
+    ) -> Result<(Mail, Option<String>), Outcome> {
         let (rendered, note) = self.render(row, payload, now)?;
         let sent_at = SystemTime::from(now);
-        let mail = compose(self.relay.sender(), &row.recipient, &row.message_id, rendered, sent_at)
+        let mail = compose(relay.sender(), &row.recipient, &row.message_id, rendered, sent_at)
             .map_err(|why| Outcome::failed("message", why))?;
         Ok((mail, note))
     }

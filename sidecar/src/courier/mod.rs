@@ -1,4 +1,4 @@
-//! The courier: takes rows from `auth.outbox`, sends mail by SMTP and posts webhooks, and tells the database what
+//! The courier: takes rows from `auth.outbox`, sends mail by SMTP and SMS by a provider, posts webhooks, and tells the database what
 //! became of them.
 //!
 //! Promises: what was committed is sent, at least once, and what was rolled back never was a row. A mail goes to the
@@ -17,6 +17,7 @@ mod payload;
 mod relay;
 mod render;
 mod run;
+mod sms;
 mod template;
 mod webhook;
 
@@ -25,3 +26,4 @@ pub mod settings;
 
 pub use relay::Relay;
 pub use run::start;
+pub use sms::{command as sms_command, settings as sms_settings};

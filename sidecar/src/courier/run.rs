@@ -20,6 +20,7 @@ use super::listen::listen;
 use super::outbox::{Claimed, Settled, claim, settle};
 use super::outcome::Outcome;
 use super::relay::Relay;
+use super::sms::Gateway;
 use super::{render, settings};
 
 /// After an error of the database; doubled each time.
@@ -37,6 +38,8 @@ pub struct Courier {
 struct Loop {
     db: Db,
     delivery: Arc<Delivery>,
+    /// What is delivered here; the rest is another courier's.
+    channels: Vec<&'static str>,
     claim_at_once: usize,
     begin_within: Duration,
     concurrency: usize,
@@ -45,7 +48,7 @@ struct Loop {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the courier; None where the settings have no relay.
+/// Starts the courier; None where the settings have neither a relay nor a provider of SMS.
 ///
 /// # Errors
 /// What is wrong with the settings.
@@ -53,12 +56,19 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
     if !config.courier.enabled {
         return Ok(None);
     }
-    if !config.smtp.configured() {
-        tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox");
+    let mut channels = Vec::new();
+    match config.smtp.configured() {
+        true => channels.extend(["email", "webhook"]),
+        false => tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox"),
+    }
+    let gateway = Gateway::new(&config.sms);
+    channels.extend(gateway.as_ref().map(|_| "sms"));
+    if channels.is_empty() {
         return Ok(None);
     }
     let delivery = Delivery {
-        relay: Relay::new(&config.smtp)?,
+        relay: config.smtp.configured().then(|| Relay::new(&config.smtp)).transpose()?,
+        gateway,
         outbound: Outbound::new(&config.outbound)?,
         environment: render::environment(),
         external_url: config.external_url.clone(),
@@ -73,6 +83,7 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
     let courier = Loop {
         db,
         delivery: Arc::new(delivery),
+        channels,
         claim_at_once: config.courier.claim_at_once(longest),
         begin_within: settings::begin_within(longest),
         concurrency: config.courier.concurrency,
@@ -133,7 +144,9 @@ impl Loop {
                 }
             }
         }
-        self.delivery.relay.close().await;
+        if let Some(relay) = &self.delivery.relay {
+            relay.close().await;
+        }
         tracing::info!("the courier has stopped");
     }
 
@@ -143,7 +156,7 @@ impl Loop {
         if self.stopping() {
             return Ok(true);
         }
-        let rows = claim(&self.db, self.claim_at_once).await?;
+        let rows = claim(&self.db, self.claim_at_once, &self.channels).await?;
         if rows.is_empty() {
             return Ok(false);
         }

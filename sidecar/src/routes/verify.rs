@@ -28,9 +28,9 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Deserialize, ToSchema)]
 struct Proof {
-    /// email, signup, invite, magiclink, recovery or email_change
+    /// email, signup, invite, magiclink, recovery, email_change or sms
     r#type: Option<String>,
-    /// The mailed code, with `email`
+    /// The code, with the `email` or `phone` that it was sent to
     token: Option<String>,
     email: Option<String>,
     phone: Option<String>,
@@ -93,8 +93,14 @@ async fn by_client(state: &State, caller: &Caller, headers: &HeaderMap, proof: P
             let arguments = [Argument::text(email), Argument::text(code), options];
             (Way::Code, state.db.call(caller, "select auth.verify_otp($1, $2, $3)", &arguments).await?)
         }
-        _ if given(proof.phone).is_some() => return Err(no_phone()),
-        _ => return Err(Error::validation("verify requires a token_hash alone, or a token with an email")),
+        (None, None, Some(code)) if proof.phone.as_ref().is_some_and(|phone| !phone.is_empty()) => {
+            if kind == "phone_change" {
+                return Err(no_phone());
+            }
+            let arguments = [Argument::Text(proof.phone), Argument::text(code), options];
+            (Way::Sms, state.db.call(caller, "select auth.verify_sms_otp($1, $2, $3)", &arguments).await?)
+        }
+        _ => return Err(Error::validation("verify requires a token_hash alone, or a token with an email or phone")),
     };
     match answer {
         (_, half) if half["status"] == "confirmation_sent" => {
