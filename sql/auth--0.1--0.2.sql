@@ -1683,7 +1683,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'challenge_factor_wrapper';
 
 comment on function auth.challenge_factor(uuid, jsonb) is
-    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
+    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. Options: send, false sends none, for whoever has a recovery code. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
 
 create function auth.verify_totp(challenge_token text, code text, options jsonb default '{}')
 returns jsonb
@@ -1693,7 +1693,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'verify_totp_wrapper';
 
 comment on function auth.verify_totp(text, text, jsonb) is
-    'Takes the second step: challenge_token is that of a sign-in, which becomes a session of level aal2, or the id of auth.challenge_factor, which raises this session; its refresh token from before is void. code is one of an authenticator app (RFC 6238, six digits, a step of 30 seconds before or after is accepted), one that was sent, or a recovery code; each works once. Options: factor_id, if given it has to be the challenge''s. Answers a session (docs/sessions.md). For everyone. 28000 mfa_verification_failed, mfa_challenge_expired; 53400 account_locked after too many wrong ones.';
+    'Takes the second step: challenge_token is that of a sign-in, which becomes a session of level aal2, or the id of auth.challenge_factor, which raises this session; its refresh token from before is void. code is one of an authenticator app (RFC 6238, six digits, a step of 30 seconds before or after is accepted), one that was sent, or a recovery code; each works once. Options: factor_id, if given it has to be the challenge''s; current_password, as in auth.enroll_totp, where the factor is not verified yet; recovery_codes, false makes none with a first factor. Answers a session (docs/sessions.md). For everyone. 28000 mfa_verification_failed, mfa_challenge_expired; 53400 account_locked after too many wrong ones.';
 
 create function auth.unenroll_factor(factor_id uuid, options jsonb default '{}')
 returns jsonb
@@ -1713,7 +1713,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'regenerate_recovery_codes_wrapper';
 
 comment on function auth.regenerate_recovery_codes(jsonb) is
-    'Ten new recovery codes of 80 bits, {recovery_codes}, shown once; the set before is void. For authenticated. 28000 insufficient_aal below level aal2; 55000 mfa_recovery_codes_sole_factor without a verified factor.';
+    'Ten new recovery codes of 80 bits, {recovery_codes}, shown once; the set before is void. Options: replace, false refuses where there is a set (23505 mfa_verified_factor_exists), true where there is none (02000 mfa_factor_not_found). For authenticated. 28000 insufficient_aal below level aal2; 55000 mfa_recovery_codes_sole_factor without a verified factor.';
 
 create function auth.count_recovery_codes(options jsonb default '{}')
 returns bigint
@@ -1724,6 +1724,26 @@ as 'MODULE_PATHNAME', 'count_recovery_codes_wrapper';
 
 comment on function auth.count_recovery_codes(jsonb) is
     'How many recovery codes of the signed-in user are left. For authenticated. 28000 no_authorization.';
+
+create function auth.get_recovery_codes(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'get_recovery_codes_wrapper';
+
+comment on function auth.get_recovery_codes(jsonb) is
+    'What there is of the signed-in user''s recovery codes, and never one of them: {id, total, remaining}; id is the user''s. For authenticated. 28000 no_authorization; 02000 mfa_factor_not_found where there are none.';
+
+create function auth.delete_recovery_codes(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'delete_recovery_codes_wrapper';
+
+comment on function auth.delete_recovery_codes(jsonb) is
+    'Removes the recovery codes of the signed-in user: {id}. For authenticated. 28000 no_authorization, insufficient_aal below level aal2; 02000 mfa_factor_not_found where there are none.';
 
 create function auth.enroll_totp(friendly_name text, options jsonb default '{}')
 returns jsonb
@@ -2032,6 +2052,37 @@ as 'MODULE_PATHNAME', 'admin_delete_user_wrapper';
 comment on function auth.admin_delete_user(uuid, boolean, jsonb) is
     'Deletes an account with all that belongs to it; soft: keeps the row, which nobody can sign in to, and frees its address. Ends its sessions. Foreign keys of the app decide about the app''s rows. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
 
+create function auth.admin_list_factors(user_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_list_factors_wrapper';
+
+comment on function auth.admin_list_factors(uuid, jsonb) is
+    'The second factors of an account as auth.list_factors answers them, never a secret. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
+
+create function auth.admin_update_factor(user_id uuid, factor_id uuid, attributes jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_update_factor_wrapper';
+
+comment on function auth.admin_update_factor(uuid, uuid, jsonb, jsonb) is
+    'Gives a second factor of an account another name and returns it. attributes: friendly_name. For service_role, and for auth_sidecar with the service key. 02000 user_not_found, mfa_factor_not_found; 23505 mfa_factor_name_conflict; 22023 validation_failed.';
+
+create function auth.admin_delete_factor(user_id uuid, factor_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_delete_factor_wrapper';
+
+comment on function auth.admin_delete_factor(uuid, uuid, jsonb) is
+    'Removes a second factor of an account, such as a lost one: {id}. Sessions that it had raised are of level aal1 at the next statement; with the last verified one the recovery codes go; the user is told by mail. For service_role, and for auth_sidecar with the service key. 02000 user_not_found, mfa_factor_not_found.';
+
 create function auth.admin_list_audit(options jsonb default '{}')
 returns jsonb
 language c
@@ -2178,6 +2229,8 @@ to auth_sidecar;
 grant execute on function
     auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_factors(uuid, jsonb), auth.admin_update_factor(uuid, uuid, jsonb, jsonb),
+    auth.admin_delete_factor(uuid, uuid, jsonb),
     auth.admin_list_passkeys(uuid, jsonb), auth.admin_delete_passkey(uuid, uuid, jsonb),
     auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
 to service_role, auth_sidecar;
@@ -2200,5 +2253,5 @@ grant execute on function
 to anon, authenticated, service_role, auth_sidecar;
 grant execute on function
     auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),
-    auth.count_recovery_codes(jsonb)
+    auth.count_recovery_codes(jsonb), auth.get_recovery_codes(jsonb), auth.delete_recovery_codes(jsonb)
 to authenticated, auth_sidecar;

@@ -1,12 +1,14 @@
 //! Second factors over HTTP: what a session of the first step may do, what raises it, and what does not.
 
-use auth_harness::{Ask, Client, Cluster, Database, Reply, Sidecar, Totp, claims, try_acting};
+use auth_harness::{Ask, Client, Cluster, Database, Reply, Sidecar, Totp, claims, mails, try_acting};
 use serde_json::{Value, json};
 
 use crate::http_accounts::{PASSWORD, refused, sign_up, text};
 use crate::mfa::forget_steps;
 use crate::otp::mailing;
 use crate::refresh::configure;
+use crate::sms::texting;
+use crate::sms_factor::the_sms;
 
 /// Somebody who has enrolled an authenticator app over HTTP, and the session that this has raised.
 pub struct Enrolled {
@@ -353,11 +355,13 @@ fn enrolling_is_refused_as_supabase_does() {
     assert_eq!(post(json!({"factor_type": "totp"})).json()["friendly_name"], "Authenticator app 2");
     let named = json!({"factor_type": "totp", "friendly_name": "Authenticator app"});
     refused(&post(named), 422, "mfa_factor_name_conflict");
+    configure(&database, json!({"mfa_sms_enabled": false}));
     refused(&post(json!({"factor_type": "phone", "phone": "+4915112345678"})), 422, "mfa_phone_enroll_not_enabled");
+    refused(&post(json!({"factor_type": "phone"})), 400, "validation_failed");
     refused(&post(json!({"factor_type": "webauthn"})), 422, "mfa_webauthn_enroll_not_enabled");
     refused(&post(json!({"factor_type": "nonsense"})), 400, "validation_failed");
     refused(&post(json!({})), 400, "validation_failed");
-    configure(&database, json!({"mfa_max_factors": 2}));
+    configure(&database, json!({"mfa_sms_enabled": true, "mfa_max_factors": 2}));
     let more = json!({"factor_type": "totp", "friendly_name": "third"});
     refused(&post(more.clone()), 422, "too_many_enrolled_mfa_factors");
     configure(&database, json!({"mfa_totp_enabled": false}));
@@ -454,4 +458,36 @@ fn mailed_ways_in_wait_for_the_second_step() {
     let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
     let body = json!({"auth_code": code, "code_verifier": verifier});
     is_waiting(&token_of(sidecar.post("/token?grant_type=pkce").json(&body).send()), "a code of a redirect");
+}
+
+/// F140: a phone over HTTP: `challenge` sends the code, also to a sign-in that waits, which sees of the number its end; a recovery code
+/// sends none.
+#[test]
+fn a_phone_over_http() {
+    let database = texting(Cluster::shared(), json!({"security_notices": false}));
+    let sidecar = Sidecar::start(&database, &[]);
+    let first = sign_up(&sidecar, "ada@example.org");
+    let token = text(&first["access_token"]);
+    let body = json!({"factor_type": "phone", "friendly_name": "phone", "phone": "+4915112345678"});
+    let enrolled = sidecar.post("/factors").bearer(token).json(&body).send().json();
+    assert_eq!(names(&enrolled), ["friendly_name", "id", "phone", "type"]);
+    let id = text(&enrolled["id"]).to_owned();
+    mails(&database);
+    let step = |session: &Value| {
+        let token = text(&session["access_token"]);
+        let challenge_id = challenge(&sidecar, token, &id);
+        verify(&sidecar, token, &id, &challenge_id, the_sms(&database).code()).send()
+    };
+    let raised = step(&first);
+    assert_eq!(claims(text(&raised.json()["access_token"]))["amr"][1]["method"], "mfa/phone", "{raised:?}");
+    let waiting = sign_in(&sidecar, "ada@example.org");
+    assert_eq!(waiting["user"]["factors"][0]["phone"], "…78");
+    assert_eq!(step(&waiting).status, 200);
+    let path = "/factors/recovery-codes";
+    let made = sidecar.post(path).bearer(text(&raised.json()["access_token"])).send().json();
+    let waiting = sign_in(&sidecar, "ada@example.org");
+    mails(&database);
+    let ask = sidecar.post("/factors/recovery-codes/verify").bearer(text(&waiting["access_token"]));
+    assert_eq!(ask.json(&json!({"code": made["codes"][0]})).send().status, 200);
+    assert!(mails(&database).is_empty());
 }

@@ -13,7 +13,7 @@ const EMAIL: &str = "ada@example.org";
 
 /// The only SMS that is to be sent; mails to the account are not looked at.
 #[track_caller]
-fn the_sms(database: &Database) -> Mail {
+pub fn the_sms(database: &Database) -> Mail {
     let mut found: Vec<Mail> = mails(database).into_iter().filter(|mail| mail.channel == "sms").collect();
     assert_eq!(found.len(), 1, "{:?}", found.iter().map(|sms| &sms.recipient).collect::<Vec<_>>());
     found.remove(0)

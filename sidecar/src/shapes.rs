@@ -65,6 +65,7 @@ pub struct Enrolled {
     r#type: String,
     friendly_name: String,
     totp: Option<Authenticator>,
+    phone: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]

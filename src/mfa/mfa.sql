@@ -16,7 +16,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'challenge_factor_wrapper';
 
 comment on function auth.challenge_factor(uuid, jsonb) is
-    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
+    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. Options: send, false sends none, for whoever has a recovery code. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
 
 create function auth.verify_totp(challenge_token text, code text, options jsonb default '{}')
 returns jsonb

@@ -46,14 +46,17 @@ fn challenge_factor(factor_id: Option<pgrx::Uuid>, options: JsonArgument) -> Ans
 
 fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &["send"])?;
     let asking = asking()?;
     *user_id = Some(asking.user_id);
     let config = config::current()?;
     let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
     must_be_usable(&asking, &factor)?;
     let asked = factors::challenge_session(asking.user_id, asking.session_id, factor.id, &config)?;
-    factors::send(asking.user_id, &factor, asked.id, &config)?;
+    // A recovery code stands for any factor: nothing is sent to whoever has one.
+    if options::flag(&options, "send")?.unwrap_or(true) {
+        factors::send(asking.user_id, &factor, asked.id, &config)?;
+    }
     Ok(JsonB(json!({
         "id": asked.id,
         "factor_id": factor.id,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::answer::{self, Way};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
-use crate::request::{FactorId, Json, Options, SignedIn, given};
+use crate::request::{FactorId, Json, Locale, Options, SignedIn, given};
 use crate::server::State;
 use crate::shapes;
 
@@ -35,7 +35,7 @@ struct Enrollment {
     friendly_name: Option<String>,
     /// The name that authenticator apps show
     issuer: Option<String>,
-    /// The number of a phone, with its country code
+    /// Of a factor phone, with country code
     phone: Option<String>,
     /// For a first factor in an older session, where the settings ask for it
     current_password: Option<String>,
@@ -57,11 +57,12 @@ struct Code {
 async fn enroll(
     Shared(state): Shared<State>,
     SignedIn(caller): SignedIn,
+    Locale(locale): Locale,
     Json(enrollment): Json<Enrollment>,
 ) -> Result<Response> {
     match enrollment.factor_type.as_deref() {
         Some("totp") => enroll_totp(&state, &caller, enrollment).await,
-        Some("phone") => enroll_phone(&state, &caller, enrollment).await,
+        Some("phone") => enroll_phone(&state, &caller, enrollment, locale).await,
         Some("webauthn") => Err(Error::new("mfa_webauthn_enroll_not_enabled", "security keys are not enabled here")),
         _ => Err(Error::validation("factor_type needs to be totp, phone, or webauthn")),
     }
@@ -94,12 +95,19 @@ async fn enroll_totp(state: &State, caller: &Caller, enrollment: Enrollment) -> 
     })))
 }
 
-/// A challenge of it sends the first code, as clients of Supabase ask for one.
-async fn enroll_phone(state: &State, caller: &Caller, enrollment: Enrollment) -> Result<Response> {
-    let phone = given(enrollment.phone).ok_or_else(|| Error::validation("phone needs to be a number"))?;
+/// Without a code: the client asks for a challenge of it next, and that sends one.
+async fn enroll_phone(
+    state: &State,
+    caller: &Caller,
+    enrollment: Enrollment,
+    locale: Option<String>,
+) -> Result<Response> {
+    let phone =
+        given(enrollment.phone).ok_or_else(|| Error::validation("phone number required to enroll phone factor"))?;
     let options = Options::default()
         .with("friendly_name", given(enrollment.friendly_name))
         .with("current_password", given(enrollment.current_password))
+        .with("locale", locale)
         .with("send", Some(false));
     let arguments = [Argument::text(phone), Argument::Json(options.value())];
     let mut enrolled = state.db.call(caller, "select auth.enroll_sms($1, $2)", &arguments).await?;

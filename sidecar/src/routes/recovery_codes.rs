@@ -84,9 +84,8 @@ async fn verify(
             select (factor ->> 'id')::pg_catalog.uuid
             from pg_catalog.jsonb_array_elements(auth.list_factors()) as factor
             where factor ->> 'status' = 'verified'
-            order by pg_catalog.array_position(array['totp', 'webauthn', 'phone'], factor ->> 'factor_type')
             limit 1
-        ), '00000000-0000-0000-0000-000000000000')) ->> 'id', $1)";
+        ), '00000000-0000-0000-0000-000000000000'), '{\"send\": false}') ->> 'id', $1)";
     let session = state.db.call(&caller, statement, &[Argument::text(code)]).await?;
     Ok(answer::session(&state.config, &headers, session, Way::SecondFactor))
 }
