@@ -8,6 +8,7 @@ mod admin_effects;
 mod admin_lists;
 mod announcements;
 mod anonymous;
+mod approval;
 mod asking;
 mod audit;
 mod audit_chain;
