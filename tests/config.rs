@@ -257,6 +257,10 @@ fn null_is_the_default_or_no_limit() {
     ];
     let unlimited = [
         "jwt_issuer",
+        "totp_issuer",
+        "webauthn_rp_name",
+        "webauthn_rp_id",
+        "sms_budget",
         "refresh_token_ttl",
         "session_timebox",
         "max_active_sessions",

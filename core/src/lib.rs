@@ -18,11 +18,15 @@ pub mod keyring;
 pub mod list;
 pub mod one_time;
 pub mod password;
-pub mod redirect;
+pub mod phone;
 pub mod pkce;
+pub mod recovery_code;
+pub mod redirect;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
 pub mod strength;
+pub mod totp;
+pub mod webauthn;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

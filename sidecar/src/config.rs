@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::client_ip::Network;
 use crate::courier::settings::{Courier, Mail, Smtp};
+use crate::courier::sms_settings;
 use crate::outbound;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,10 +28,12 @@ pub struct Config {
     pub outbound: outbound::Settings,
     pub metrics: Metrics,
     pub compat: Compat,
+    pub apps: Apps,
     pub events: Events,
     pub log: Log,
     pub mail: Mail,
     pub smtp: Smtp,
+    pub sms: sms_settings::Settings,
     pub courier: Courier,
 }
 
@@ -139,6 +142,24 @@ pub struct Compat {
     pub nself: bool,
 }
 
+/// Apps that may use the site's passkeys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Apps {
+    /// `{ package = "org.example.app", fingerprints = ["AB:CD:…"] }`, as /.well-known/assetlinks.json says it.
+    pub android: Vec<AndroidApp>,
+    /// `TEAMID.org.example.app`, as /.well-known/apple-app-site-association says it.
+    pub apple: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AndroidApp {
+    pub package: String,
+    /// SHA-256 of the certificates that the app is signed with.
+    pub fingerprints: Vec<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Events {
@@ -183,10 +204,12 @@ impl Default for Config {
             outbound: outbound::Settings::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            apps: Apps::default(),
             events: Events::default(),
             log: Log::default(),
             mail: Mail::default(),
             smtp: Smtp::default(),
+            sms: sms_settings::Settings::default(),
             courier: Courier::default(),
         }
     }
@@ -271,6 +294,21 @@ impl std::fmt::Debug for Captcha {
     }
 }
 
+/// Variables of the environment that are text whatever they look like.
+const TEXTS: [&str; 11] = [
+    "AUTH_SMTP__USER",
+    "AUTH_SMTP__PASSWORD",
+    "AUTH_CAPTCHA__SECRET",
+    "AUTH_MAIL__SECRET",
+    "AUTH_SMS__TWILIO__ACCOUNT_SID",
+    "AUTH_SMS__TWILIO__AUTH_TOKEN",
+    "AUTH_SMS__TWILIO__FROM",
+    "AUTH_SMS__AWS_SNS__ACCESS_KEY_ID",
+    "AUTH_SMS__AWS_SNS__SECRET_ACCESS_KEY",
+    "AUTH_SMS__AWS_SNS__SENDER_ID",
+    "AUTH_SMS__HTTP__SECRET",
+];
+
 impl Config {
     /// # Errors
     /// What is wrong with the settings, for the person who wrote them.
@@ -291,10 +329,7 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
-            .filter(|name| {
-                !["smtp__user", "smtp__password", "captcha__secret", "mail__secret"]
-                    .contains(&name.as_str().to_ascii_lowercase().as_str())
-            })
+            .filter(|name| !TEXTS.iter().any(|text| name.as_str().eq_ignore_ascii_case(&text["AUTH_".len()..])))
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
@@ -302,12 +337,20 @@ impl Config {
             config.external_url.pop();
         }
         // A password may look like a number, which the reader of the environment would make of it.
-        for (name, value) in [
-            ("AUTH_SMTP__USER", &mut config.smtp.user),
-            ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
-            ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
-            ("AUTH_MAIL__SECRET", &mut config.mail.secret),
-        ] {
+        let (twilio, sns, hook) = (&mut config.sms.twilio, &mut config.sms.aws_sns, &mut config.sms.http);
+        for (name, value) in TEXTS.into_iter().zip([
+            &mut config.smtp.user,
+            &mut config.smtp.password,
+            &mut config.captcha.secret,
+            &mut config.mail.secret,
+            &mut twilio.account_sid,
+            &mut twilio.auth_token,
+            &mut twilio.from,
+            &mut sns.access_key_id,
+            &mut sns.secret_access_key,
+            &mut sns.sender_id,
+            &mut hook.secret,
+        ]) {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
@@ -315,6 +358,7 @@ impl Config {
         config.smtp.check()?;
         config.mail.check(&config.smtp)?;
         config.courier.check()?;
+        config.sms.check()?;
         config.outbound.check()?;
         Ok(config)
     }
@@ -403,7 +447,7 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         return;
     }
     let is_secret = ["database.url", "courier.listen_url", "mail.url"].contains(&name)
-        || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+        || ["secret", "secret_access_key", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),

@@ -17,7 +17,7 @@ use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
 use crate::users::{self, Metadata};
 
-extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
+extension_sql_file!("account.sql", name = "account", requires = ["passkey"]);
 
 fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
     Ok((identity.user_id().ok_or(Error::NoAuthorization)?, identity.session_id.ok_or(Error::NoAuthorization)?))
@@ -26,8 +26,12 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 #[pg_extern(sql = false, stable)]
 fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
-    let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
-    Ok(users::object(user_id)?.map(JsonB))
+    match identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]) {
+        Ok(asking) if asking.is_unfinished => Ok(users::object(asking.user_id)?.map(users::hinted).map(JsonB)),
+        Ok(asking) => Ok(users::object(asking.user_id)?.map(JsonB)),
+        Err(Error::NoAuthorization) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[pg_extern(sql = false)]
@@ -76,10 +80,13 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
 fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])?;
+    let (user_id, session_id) = (asking.user_id, asking.session_id);
     *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;
     let which = match scope {
+        // Whoever has not finished signing in ends what there is of it, and nobody else's session.
+        "local" | "others" | "global" if asking.is_unfinished => Which::This(session_id),
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,

@@ -108,9 +108,7 @@ fn from_carriers() -> Result<Option<Rc<Identity>>> {
     if let Some(claims) = carrier::value(Carrier::Claims)
         && backend::is_trusted_proxy()
     {
-        let identity = verify::trusted(utf8(&claims)?)?;
-        identity.as_deref().map(verify::standing).transpose()?;
-        return Ok(identity);
+        return verify::trusted(utf8(&claims)?)?.map(verify::standing).transpose();
     }
     Ok(None)
 }

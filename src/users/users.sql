@@ -164,6 +164,11 @@ begin
     delete from auth.sessions as d using deleted where d.user_id = deleted.id;
     delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
     delete from auth.flow_state as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_factors as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_challenges as d using deleted where d.user_id = deleted.id;
+    delete from auth.recovery_codes as d using deleted where d.user_id = deleted.id;
+    delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
+    delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
@@ -255,6 +260,20 @@ select
                 where i.user_id = u.id
             ), '[]')
         ) || jsonb_strip_nulls(jsonb_build_object(
+            'factors', (
+                select jsonb_agg(jsonb_build_object(
+                    'id', f.id,
+                    'friendly_name', f.friendly_name,
+                    'factor_type', f.factor_type,
+                    'status', f.status,
+                    'phone', f.phone,
+                    'last_challenged_at', auth.rfc3339(f.last_challenged_at),
+                    'created_at', auth.rfc3339(f.created_at),
+                    'updated_at', auth.rfc3339(f.updated_at)
+                ) order by f.created_at)
+                from auth.mfa_factors as f
+                where f.user_id = u.id
+            ),
             'username', u.username,
             'email_confirmed_at', auth.rfc3339(u.email_confirmed_at),
             'phone_confirmed_at', auth.rfc3339(u.phone_confirmed_at),

@@ -10,13 +10,16 @@ use super::outbox::{Claimed, Settled};
 use super::outcome::{MAX_ERROR_CHARS, Outcome, Verdict};
 use super::payload::Payload;
 use super::render::{self, Place, Rendered, one_line, render};
+use super::sms::Gateway;
 use super::template::{choose_locale, default_template};
 use super::transport::{Letter, Transport};
 use super::webhook;
 
 /// Everything that a delivery needs and none changes.
 pub struct Delivery {
-    pub transport: Transport,
+    /// None where the settings name none: then no mail is claimed.
+    pub transport: Option<Transport>,
+    pub gateway: Option<Gateway>,
     pub outbound: Outbound,
     pub environment: Environment<'static>,
     pub external_url: String,
@@ -29,9 +32,16 @@ impl Delivery {
         let outcome = match channel.as_str() {
             // It was sealed under another keyring; no later attempt opens it.
             _ if row.payload.is_null() => Outcome::failed("sealed", "what the row holds does not open"),
-            "email" => self.mail(row).await,
+            "email" => match &self.transport {
+                Some(transport) => self.mail(transport, row).await,
+                None => Outcome::retry("channel", "this courier sends no mail"),
+            },
+            "sms" => match &self.gateway {
+                Some(gateway) => self.sms(gateway, &row).await,
+                None => Outcome::retry("channel", "this courier has no provider of SMS"),
+            },
             "webhook" => webhook::post(&self.outbound, &id.to_string(), row.payload, Utc::now().timestamp()).await,
-            _ => Outcome::failed("channel", "this courier delivers mail and webhooks only"),
+            _ => Outcome::failed("channel", "this courier delivers mail, SMS and webhooks only"),
         };
         let (outcome_word, reason) = (outcome.verdict.word(), outcome.reason.as_ref());
         counters::delivery(&channel, outcome_word);
@@ -47,7 +57,18 @@ impl Delivery {
         Settled { id, attempts, outcome }
     }
 
-    async fn mail(&self, row: Claimed) -> Outcome {
+    async fn sms(&self, gateway: &Gateway, row: &Claimed) -> Outcome {
+        let locale = choose_locale(row.locale.as_deref(), &self.locale);
+        let place = Place {
+            external_url: &self.external_url,
+            locale: &locale,
+            recipient: &row.recipient,
+            created_at: row.created_at,
+        };
+        gateway.deliver(&self.outbound, &self.environment, row, &place).await
+    }
+
+    async fn mail(&self, transport: &Transport, row: Claimed) -> Outcome {
         let Ok(payload) = serde_json::from_value::<Payload>(row.payload.clone()) else {
             // A newer database may have written it; a newer courier may read it.
             return Outcome::retry("payload", "the payload is not that of a mail");
@@ -69,7 +90,7 @@ impl Delivery {
             rendered,
             now,
         };
-        let mut outcome = self.transport.send(letter).await;
+        let mut outcome = transport.send(letter).await;
         let words = [note, outcome.error.take()].into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !words.is_empty() {
             outcome.error = Some(one_line(&payload.scrub(&words), MAX_ERROR_CHARS));
@@ -77,7 +98,8 @@ impl Delivery {
         outcome
     }
 
-    /// What the mail says, and what is to be noted with the row although it is sent. By the override if there is one and it works, else by the default: a mistake in a template costs nobody a mail.
+    /// What the mail says, and what is to be noted with the row although it is sent. By the override if there is one and it works,
+    /// else by the default: a mistake in a template costs nobody a mail.
     fn render(
         &self,
         row: &Claimed,

@@ -1,4 +1,4 @@
-//! The courier: takes rows from `auth.outbox`, sends mail and posts webhooks, and tells the database what
+//! The courier: takes rows from `auth.outbox`, sends mail and SMS, posts webhooks, and tells the database what
 //! became of them.
 //!
 //! Promises: what was committed is sent, at least once, and what was rolled back never was a row. A mail goes to the
@@ -16,6 +16,7 @@ mod payload;
 mod relay;
 mod render;
 mod run;
+mod sms;
 mod template;
 mod transport;
 mod webhook;
@@ -24,4 +25,5 @@ pub mod command;
 pub mod settings;
 
 pub use run::start;
+pub use sms::{command as sms_command, settings as sms_settings};
 pub use transport::Transport;

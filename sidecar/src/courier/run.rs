@@ -17,6 +17,7 @@ use crate::outbound::Outbound;
 use super::delivery::Delivery;
 use super::outbox::{Claimed, Settled, claim, settle};
 use super::outcome::Outcome;
+use super::sms::Gateway;
 use super::transport::Transport;
 use super::{render, settings};
 
@@ -34,6 +35,8 @@ pub struct Courier {
 struct Loop {
     db: Db,
     delivery: Arc<Delivery>,
+    /// What is delivered here; the rest is another courier's.
+    channels: Vec<&'static str>,
     claim_at_once: usize,
     begin_within: Duration,
     concurrency: usize,
@@ -42,7 +45,7 @@ struct Loop {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the courier; None where the settings say nowhere that mail goes.
+/// Starts the courier; None where the settings say nowhere that mail or SMS go.
 ///
 /// # Errors
 /// What is wrong with the settings.
@@ -50,13 +53,22 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
     if !config.courier.enabled {
         return Ok(None);
     }
-    let Some(transport) = Transport::new(config)? else {
-        tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox");
+    let mut channels = Vec::new();
+    let transport = Transport::new(config)?;
+    match &transport {
+        Some(_) => channels.extend(["email", "webhook"]),
+        None => tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox"),
+    }
+    let gateway = Gateway::new(&config.sms);
+    channels.extend(gateway.as_ref().map(|_| "sms"));
+    if channels.is_empty() {
         return Ok(None);
-    };
-    let longest = transport.longest(config).max(Duration::from_secs(config.outbound.timeout_seconds));
+    }
+    let of_mail = transport.as_ref().map(|transport| transport.longest(config)).unwrap_or_default();
+    let longest = of_mail.max(Duration::from_secs(config.outbound.timeout_seconds));
     let delivery = Delivery {
         transport,
+        gateway,
         outbound: Outbound::new(&config.outbound)?,
         environment: render::environment(),
         external_url: config.external_url.clone(),
@@ -67,6 +79,7 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
     let courier = Loop {
         db,
         delivery: Arc::new(delivery),
+        channels,
         claim_at_once: config.courier.claim_at_once(longest),
         begin_within: settings::begin_within(longest),
         concurrency: config.courier.concurrency,
@@ -127,7 +140,9 @@ impl Loop {
                 }
             }
         }
-        self.delivery.transport.close().await;
+        if let Some(transport) = &self.delivery.transport {
+            transport.close().await;
+        }
         tracing::info!("the courier has stopped");
     }
 
@@ -137,7 +152,7 @@ impl Loop {
         if self.stopping() {
             return Ok(true);
         }
-        let rows = claim(&self.db, self.claim_at_once).await?;
+        let rows = claim(&self.db, self.claim_at_once, &self.channels).await?;
         if rows.is_empty() {
             return Ok(false);
         }
