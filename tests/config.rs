@@ -88,6 +88,7 @@ fn profiles_are_the_documented_columns() {
         ("sms_otp_ttl", json!([60, 60, 60])),
         ("rate_limit_sms", json!(["30/3600", "30/3600", "30/3600"])),
         ("sms_budget", json!(["1000/86400", "1000/86400", "1000/86400"])),
+        ("require_approval", json!([false, false, false])),
         ("password_prevent_common", json!([true, true, false])),
         ("password_prevent_user_info", json!([true, true, false])),
     ];
@@ -249,6 +250,7 @@ fn null_is_the_default_or_no_limit() {
         "sms_otp_ttl",
         "sms_prefixes",
         "rate_limit_sms",
+        "require_approval",
         "password_prevent_common",
         "password_prevent_user_info",
         "public_profile_fields",

@@ -9,6 +9,7 @@ mod admin_factors;
 mod admin_lists;
 mod announcements;
 mod anonymous;
+mod approval;
 mod asking;
 mod audit;
 mod audit_chain;

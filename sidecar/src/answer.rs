@@ -61,6 +61,10 @@ pub fn session(config: &Config, request: &HeaderMap, answer: Value, way: Way) ->
 }
 
 pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way: Way, by_cookie: bool) -> Response {
+    // It is kept that the address was proved, and that is all: to clients it is a refusal.
+    if answer["status"] == "approval_pending" {
+        return approval_pending().into_response();
+    }
     count(way);
     let mut cookie = None;
     let (user_id, session_id) = ids(&answer);
@@ -83,6 +87,10 @@ pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way
         headers.append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+pub fn approval_pending() -> Error {
+    Error::new("user_banned", "an administrator has to approve this account first")
 }
 
 /// The second step of a sign-in as programs of other services know it: a challenge, and no session before it is met.

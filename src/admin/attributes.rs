@@ -13,8 +13,9 @@ use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::users;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "app_metadata",
+    "approved",
     "ban_duration",
     "ban_reason",
     "email",
@@ -46,6 +47,7 @@ pub struct Attributes {
     pub user_metadata: Option<Map<String, Value>>,
     pub app_metadata: Option<Map<String, Value>>,
     pub role: Option<String>,
+    pub approved: Option<bool>,
     pub username: Option<String>,
     pub ban: Option<Ban>,
     pub ban_reason: Option<String>,
@@ -103,6 +105,7 @@ impl Attributes {
             "user_metadata" => self.user_metadata = Some(users::check_metadata(Some(value))?),
             "app_metadata" => self.app_metadata = Some(users::check_metadata(Some(value))?),
             "username" => self.username = Some(users::parse_username(&text(key, value)?)?),
+            "approved" => self.approved = Some(switch(key, &value)?),
             "role" => self.role = Some(checked_role(text(key, value)?)?),
             "ban_duration" => self.ban = Some(ban(&text(key, value)?)?),
             "ban_reason" => {

@@ -56,6 +56,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
         is_email_confirmed: attributes.email_confirm == Some(true),
         is_phone_confirmed: attributes.phone_confirm == Some(true),
         role: attributes.role.as_deref(),
+        is_approved: true,
         app_metadata: attributes.app_metadata.take().unwrap_or_default(),
         user_metadata: attributes.user_metadata.take().unwrap_or_default(),
         ..NewUser::default()
@@ -66,6 +67,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
         credential::demand_change(id, true)?;
     }
     audit::record(&Entry::done("user_created", id).with(done_by(&attributes)))?;
+    approve(id, &attributes)?;
     ban(id, &attributes)?;
     answer(id)
 }
@@ -130,8 +132,23 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
         tokens::remove_all(id)?;
     }
     audit::record(&Entry::done("user_modified", id).with(done_by(&attributes)))?;
+    approve(id, &attributes)?;
     ban(id, &attributes)?;
     answer(id)
+}
+
+/// Approves an account, or has it wait again.
+fn approve(id: Uuid, attributes: &Attributes) -> Result<()> {
+    static APPROVE: Query = Query::write(
+        "update auth.users set awaits_approval = not $2 where id = $1 and awaits_approval = $2",
+        &[Type::UUIDOID, Type::BOOLOID],
+    );
+    let Some(is_approved) = attributes.approved else { return Ok(()) };
+    if APPROVE.execute(&[to_pg(id).into(), is_approved.into()])? == 0 {
+        return Ok(());
+    }
+    let event_type = if is_approved { "user_approved" } else { "user_unapproved" };
+    audit::record(&Entry::done(event_type, id).with(json!({"by": backend::session_user()})))
 }
 
 /// Begins or lifts a ban; why stands in the audit.

@@ -47,7 +47,7 @@ fn try_convert(
     };
     *signed_in = Some(guest.user_id);
     let config = config::current()?;
-    if !config.enable_signup {
+    if !config.enable_signup || config.require_approval {
         return Err(Error::SignupDisabled);
     }
     if !users::is_guest(guest.user_id)? {

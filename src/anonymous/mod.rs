@@ -34,7 +34,8 @@ fn try_sign_in(data: JsonArgument, options: JsonArgument, user_id: &mut Option<U
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
-    if !config.enable_anonymous {
+    // A guest is somebody whom nobody knows.
+    if !config.enable_anonymous || config.require_approval {
         return Err(Error::AnonymousProviderDisabled);
     }
     if !config.enable_signup {

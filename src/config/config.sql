@@ -72,7 +72,8 @@ create table auth.config (
     sms_budget text,
     password_prevent_common boolean,
     password_prevent_user_info boolean,
-    public_profile_fields jsonb
+    public_profile_fields jsonb,
+    require_approval boolean
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -148,6 +149,7 @@ comment on column auth.config.sms_budget is 'SMS of the whole database, whoever 
 comment on column auth.config.password_prevent_common is 'Whether the most common passwords are refused; default true.';
 comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
 comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
+comment on column auth.config.require_approval is 'Whether an account that somebody signs up for is refused with user_banned until an administrator approves it; default false.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),

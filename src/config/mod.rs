@@ -29,6 +29,8 @@ pub struct Config {
     pub jwt_issuer: String,
     pub is_production: bool,
     pub enable_signup: bool,
+    /// Whether an administrator has to approve whoever signs up.
+    pub require_approval: bool,
     pub access_token_ttl: i64,
     pub refresh_token_ttl: Option<i64>,
     pub session_timebox: Option<i64>,
@@ -145,7 +147,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"public_profile_fields"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"require_approval"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -256,6 +258,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         },
         is_production: text("environment")? == "production",
         enable_signup: switch("enable_signup")?,
+        require_approval: switch("require_approval")?,
         access_token_ttl: number("access_token_ttl")?,
         refresh_token_ttl: limit("refresh_token_ttl")?,
         session_timebox: limit("session_timebox")?,

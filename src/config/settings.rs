@@ -140,6 +140,7 @@ pub const ALL: &[Setting] = &[
     setting("sms_budget", Kind::Rate, true, [r#""1000/86400""#, r#""1000/86400""#, r#""1000/86400""#]),
     setting("password_prevent_common", Kind::Switch, false, ["true", "true", "false"]),
     setting("password_prevent_user_info", Kind::Switch, false, ["true", "true", "false"]),
+    setting("require_approval", Kind::Switch, false, ["false", "false", "false"]),
     setting("public_profile_fields", Kind::List, false, [r#"["username", "avatar_url"]"#, KEEP, KEEP]),
 ];
 

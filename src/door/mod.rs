@@ -127,6 +127,9 @@ impl Missing {
 
 /// Lets in a user who has proved who they are: a new session and its tokens, or what is to be done first.
 pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
+    if let Some(answer) = wait_for_approval(user_id, &way)? {
+        return Ok(answer);
+    }
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;
@@ -181,6 +184,20 @@ pub fn raise(user_id: Uuid, session_id: Uuid, second: &Proof) -> Result<JsonB> {
         answer.0["status"] = json!(missing.status());
     }
     Ok(answer)
+}
+
+/// Whoever has signed up, or has just proved the address, is told to wait: raised, the refusal would undo the sign-up or the
+/// proof. Everybody else meets `must_be_welcome`.
+fn wait_for_approval(user_id: Uuid, way: &Way<'_>) -> Result<Option<JsonB>> {
+    let is_by_mail = way.provider == "email" && way.method != "password";
+    let is_waiting = (way.event_type == "signup" || is_by_mail)
+        && users::standing(user_id)?.is_some_and(|user| user.awaits_approval && !user.is_deleted);
+    if !is_waiting {
+        return Ok(None);
+    }
+    audit::record(&Entry::done("approval_awaited", user_id).with(way.data.clone()))?;
+    let user = users::object(user_id)?.ok_or(Error::UserNotFound)?;
+    Ok(Some(JsonB(json!({"status": "approval_pending", "user": user}))))
 }
 
 /// What keeps somebody out who has proved as much as this; in the order in which it is asked for, so that nobody sets a new

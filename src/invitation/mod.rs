@@ -91,6 +91,7 @@ fn make_invited(email: &Email, data: Map<String, Value>, app_metadata: Map<Strin
             app_metadata,
             user_metadata: data,
             is_invited: true,
+            is_approved: true,
             ..NewUser::default()
         }),
     }
@@ -150,7 +151,7 @@ fn try_generate(
 fn account_of(kind: &str, email: &Email, options: &Map<String, Value>, config: &Config) -> Result<(Purpose, Uuid)> {
     let existing = users::find_by_email(email)?;
     let data = || users::check_metadata(options.get("data").filter(|data| !data.is_null()).cloned());
-    let new = |user_metadata| NewUser { email: Some(email), user_metadata, ..NewUser::default() };
+    let new = |user_metadata| NewUser { email: Some(email), user_metadata, is_approved: true, ..NewUser::default() };
     match (kind, existing) {
         ("signup", Some(account)) if account.is_email_confirmed => Err(Error::EmailExists),
         ("signup", Some(account)) => Ok((Purpose::Confirmation, account.id)),

@@ -164,7 +164,13 @@ fn try_verify_link(token: Option<&str>, options: JsonArgument, user_id: &mut Opt
         .and_then(|found| {
             let method = if found.purpose == Purpose::MagicLink { "magiclink" } else { "otp" };
             let proved = prove(&found, method, None)?;
-            let is_redirect = is_page && (found.code_challenge.is_some() || !config.implicit_flow);
+            let may_come_in = match &proved {
+                Proved::Somebody { user_id, .. } => {
+                    !users::standing(*user_id)?.is_some_and(|user| user.awaits_approval)
+                }
+                Proved::Half => true,
+            };
+            let is_redirect = is_page && may_come_in && (found.code_challenge.is_some() || !config.implicit_flow);
             let mut answer = match (&proved, is_redirect) {
                 (Proved::Somebody { user_id, method, .. }, true) => {
                     door::must_be_welcome(*user_id)?;

@@ -1,13 +1,14 @@
 with account as (
     insert into auth.users
         (id, instance_id, aud, role, email, phone, encrypted_password, raw_app_meta_data, raw_user_meta_data,
-            email_confirmed_at, phone_confirmed_at, is_anonymous, invited_at)
+            email_confirmed_at, phone_confirmed_at, is_anonymous, invited_at, awaits_approval)
     values
         ($1, $2::uuid, $3, $4, $5, $6, $7, $8, $9,
             case when $5 is not null and $10 then clock_timestamp() end,
             case when $6 is not null and $11 then clock_timestamp() end,
             $12,
-            case when $13 then clock_timestamp() end)
+            case when $13 then clock_timestamp() end,
+            $14)
     on conflict do nothing
     returning id, instance_id, aud, email, phone, encrypted_password, email_confirmed_at, phone_confirmed_at
 ), address as (

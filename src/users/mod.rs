@@ -13,6 +13,7 @@ use uuid::Uuid;
 use auth_core::email::Email;
 use auth_core::phone::Phone;
 
+use crate::config;
 use crate::email_rules;
 use crate::hooks::{self, Event};
 use crate::platform::backend::{self, from_pg, to_pg};
@@ -56,6 +57,8 @@ pub struct NewUser<'a> {
     pub user_metadata: Map<String, Value>,
     pub is_anonymous: bool,
     pub is_invited: bool,
+    /// An administrator makes or invites it: nobody has to approve it.
+    pub is_approved: bool,
 }
 
 /// What a reader needs to know at every statement.
@@ -65,12 +68,21 @@ pub struct Standing {
     pub is_deleted: bool,
     /// It has an address and nobody has proved any.
     pub is_unconfirmed: bool,
+    pub awaits_approval: bool,
 }
 
 static USERS: Relation = Relation::new(
     c"users",
     c"users_pkey",
-    &[c"id", c"banned_until", c"deleted_at", c"email", c"email_confirmed_at", c"phone_confirmed_at"],
+    &[
+        c"id",
+        c"banned_until",
+        c"deleted_at",
+        c"email",
+        c"email_confirmed_at",
+        c"phone_confirmed_at",
+        c"awaits_approval",
+    ],
 );
 
 /// Whether the account may act now, whatever snapshot the caller holds; `None` if there is none.
@@ -80,14 +92,15 @@ pub fn standing(id: Uuid) -> Result<Option<Standing>> {
             banned_until: row.time(1),
             is_deleted: row.time(2).is_some(),
             is_unconfirmed: !row.is_null(3) && row.is_null(4) && row.is_null(5),
+            awaits_approval: row.get::<bool>(6) == Some(true),
         })
     })
 }
 
 impl Standing {
-    /// At a time in microseconds since 2000-01-01.
+    /// Also before it is approved; at a time in microseconds since 2000-01-01.
     pub fn is_banned(&self, at: i64) -> bool {
-        self.banned_until.is_some_and(|until| until > at)
+        self.awaits_approval || self.banned_until.is_some_and(|until| until > at)
     }
 }
 
@@ -211,6 +224,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
             Type::BOOLOID,
             Type::BOOLOID,
             Type::BOOLOID,
+            Type::BOOLOID,
         ],
     );
     new.email.map_or(Ok(()), check_address)?;
@@ -219,6 +233,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
     let phone = new.phone.as_deref();
     let role = new.role.unwrap_or("authenticated");
     let app_metadata = with_providers(email, phone, new.app_metadata.clone());
+    let awaits_approval = config::current()?.require_approval && !new.is_approved;
     ask_before(id, &new)?;
     let arguments = [
         to_pg(id).into(),
@@ -234,6 +249,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
         new.is_phone_confirmed.into(),
         new.is_anonymous.into(),
         new.is_invited.into(),
+        awaits_approval.into(),
     ];
     // The address may also be a second one of another account: that index speaks through an error.
     let created =

@@ -35,7 +35,7 @@ pub fn public_metadata(name: &str) -> Result<Option<Map<String, Value>>> {
     static FIND: Query = Query::read(
         "select u.raw_user_meta_data from auth.users as u
         where u.instance_id = $1::uuid and u.aud = $2 and u.username = $3 and u.deleted_at is null
-            and not u.is_anonymous and (u.banned_until is null or u.banned_until <= clock_timestamp())",
+            and not u.is_anonymous and not u.awaits_approval and (u.banned_until is null or u.banned_until <= clock_timestamp())",
         &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
     );
     let found = FIND.first(&[INSTANCE.into(), AUDIENCE.into(), name.into()], |row| row.required::<JsonB>(1))?;

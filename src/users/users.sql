@@ -33,7 +33,8 @@ create table auth.users (
     banned_until timestamptz,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
-    deleted_at timestamptz
+    deleted_at timestamptz,
+    awaits_approval boolean not null default false
 ) with (fillfactor = 90);
 create unique index users_email_key on auth.users (instance_id, aud, email_key) where deleted_at is null;
 create unique index users_username_key on auth.users (instance_id, aud, username) where deleted_at is null;
@@ -64,6 +65,7 @@ comment on column auth.users.banned_until is 'Refused with user_banned until the
 comment on column auth.users.created_at is 'When the account was made.';
 comment on column auth.users.updated_at is 'When the row last changed.';
 comment on column auth.users.deleted_at is 'Soft deletion: refused everywhere, the address is free again.';
+comment on column auth.users.awaits_approval is 'Refused with user_banned until an administrator approves it (require_approval).';
 
 create table auth.email_addresses (
     user_id uuid not null,
@@ -279,7 +281,8 @@ select
             'invited_at', auth.rfc3339(u.invited_at),
             'last_sign_in_at', auth.rfc3339(u.last_sign_in_at),
             'banned_until', auth.rfc3339(u.banned_until),
-            'deleted_at', auth.rfc3339(u.deleted_at)
+            'deleted_at', auth.rfc3339(u.deleted_at),
+            'awaits_approval', nullif(u.awaits_approval, false)
         )) as object
 from auth.users as u;
 
@@ -313,7 +316,8 @@ select
     u.banned_until,
     u.created_at,
     u.updated_at,
-    u.deleted_at
+    u.deleted_at,
+    u.awaits_approval
 from auth.users as u;
 
 comment on view auth.admin_users is 'Accounts for people to look at, secrets masked. Read only; for auth_admin and service_role.';

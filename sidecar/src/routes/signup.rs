@@ -70,7 +70,7 @@ async fn sign_up(
     let mut answer = state.db.call(&caller, "select auth.sign_up($1, $2, $3, $4)", &arguments).await?;
     match answer["status"].as_str() {
         Some("session") => Ok(answer::session(&state.config, &headers, answer, Way::SignUp)),
-        Some("confirmation_sent") => Ok(answer::json(&answer["user"].take())),
+        Some("confirmation_sent" | "approval_pending") => Ok(answer::json(&answer["user"].take())),
         _ => Ok(nothing()),
     }
 }

@@ -128,6 +128,7 @@ async fn by_page(state: &State, caller: &Caller, form: &Query) -> Result<Respons
             let code = answer["code"].as_str().unwrap_or_default();
             redirect(&with_query(target, &[("code", code)]))
         }
+        Some("approval_pending") => to_error(state, caller, Some(target.to_owned()), answer::approval_pending()).await,
         Some("confirmation_sent") => redirect(&with_fragment(target, &[("message", HALF_DONE)])),
         _ => {
             answer::count(Way::Link);
