@@ -79,6 +79,7 @@ mod otp;
 mod otp_kinds;
 mod otp_races;
 mod outbox;
+mod pages;
 mod password_change;
 mod plans;
 mod planted;

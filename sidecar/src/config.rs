@@ -27,6 +27,7 @@ pub struct Config {
     pub outbound: outbound::Settings,
     pub metrics: Metrics,
     pub compat: Compat,
+    pub pages: Pages,
     pub log: Log,
     pub smtp: Smtp,
     pub courier: Courier,
@@ -137,6 +138,17 @@ pub struct Compat {
     pub nself: bool,
 }
 
+/// Pages for those who bring no front end.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pages {
+    pub enabled: bool,
+    /// What the app is called, in titles.
+    pub app_name: String,
+    /// An image beside the name.
+    pub logo_url: Option<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -172,6 +184,7 @@ impl Default for Config {
             outbound: outbound::Settings::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            pages: Pages::default(),
             log: Log::default(),
             smtp: Smtp::default(),
             courier: Courier::default(),
@@ -229,6 +242,12 @@ impl Default for Cookie {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics { enabled: true }
+    }
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Pages { enabled: true, app_name: "Account".into(), logo_url: None }
     }
 }
 

@@ -18,6 +18,7 @@ mod log;
 mod origin;
 mod outbound;
 mod page;
+mod pages;
 mod request;
 mod respond;
 mod routes;
