@@ -21,7 +21,7 @@ const PAGES: [&str; 7] = [
 #[test]
 fn the_pages_run_in_a_browser() {
     let site = format!("http://localhost:{}", free_port());
-    let stage = Stage::new(&json!({"site_url": site}));
+    let stage = Stage::new(&json!({"site_url": site, "mfa_enforcement": "required"}));
     stage.node_with("tests/clients/pages.mjs", &[("AUTH_SITE", &site)]);
 }
 

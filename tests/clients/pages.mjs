@@ -1,12 +1,23 @@
 // The hosted pages in Chromium: the whole way of a person, with scripts and without.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import test, { after, before } from 'node:test';
 
 import { API, PASSWORD, address, mail, person, sql } from './stage.mjs';
 import { accessible, at, close, holdsNoToken, open, problem, send, signIn, totp, visitor, wrong } from './pages_stage.mjs';
 
-before(open);
-after(close);
+// The app that people are sent to after signing in.
+const app = createServer((_, answer) => answer.end('the app'));
+
+before(async () => {
+  await open();
+  await new Promise((resume) => app.listen(new URL(process.env.AUTH_SITE).port, 'localhost', resume));
+});
+after(async () => {
+  await close();
+  app.closeAllConnections();
+  app.close();
+});
 
 const codes = (page) => page.locator('.codes code').allTextContents();
 
@@ -241,7 +252,6 @@ test('after signing in one is where one was going, if that is allowed', async ()
     ['javascript:alert(1)', null], [`${site}@evil.example/`, null],
   ]) {
     const { context, page } = await visitor(`/sign-in?redirect_to=${encodeURIComponent(target)}`);
-    await context.route(`${site}/**`, (route) => route.fulfill({ body: 'the app', contentType: 'text/plain' }));
     await signIn(page, email);
     if (expected) assert.equal(page.url(), expected);
     else assert.equal(at(page), '/account', target);
@@ -300,6 +310,27 @@ test('names are data', async () => {
   await page.locator('strong', { hasText: hostile }).waitFor();
   assert.equal(await page.locator('img').count(), 0);
   assert.equal(alerted, false);
+});
+
+test('where the second step is left to policies, it is asked for all the same', async () => {
+  const { email } = await person();
+  const { page } = await visitor();
+  await signIn(page, email);
+  const { key } = await enrol(page, email);
+  await send(page, 'I have kept them');
+  await send(page, 'Sign out');
+  await sql(`select auth.configure('{"mfa_enforcement": "policy"}')`);
+  await signIn(page, email);
+  assert.equal(at(page), '/sign-in/second-step');
+  // What needs the second step leads there, too.
+  await page.goto(`${API}/account/factors`);
+  await page.getByRole('link', { name: 'Remove: My phone' }).click();
+  await send(page, 'Remove');
+  assert.equal(at(page), '/sign-in/second-step');
+  await page.getByLabel('Code of six digits').fill(totp(key));
+  await send(page, 'Continue');
+  assert.equal(at(page), '/account');
+  await sql(`select auth.configure('{"mfa_enforcement": "required"}')`);
 });
 
 const OUTSIDE = ['/sign-in', '/sign-up', '/sign-up/code', '/sign-in/mail', '/sign-in/code', '/forgotten-password', '/forgotten-password/new'];

@@ -65,7 +65,7 @@ async fn password(mut visitor: Visitor) -> Result<Response> {
 
 async fn password_page(visitor: &mut Visitor, error: Option<Error>) -> Result<Response> {
     let mut seen = visitor.call_as_user(PASSWORD, &[]).await?;
-    if seen["user"].is_null() {
+    if seen["user"].is_null() || !visitor.may_take("password") {
         return Err(Error::no_authorization());
     }
     seen["is_restricted"] = json!(visitor.is_restricted);

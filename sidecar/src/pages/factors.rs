@@ -52,7 +52,7 @@ async fn show_new(mut visitor: Visitor) -> Result<Response> {
 
 async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Error>) -> Result<Response> {
     let mut seen = visitor.call_as_user(NEW, &[]).await?;
-    if seen["user"].is_null() {
+    if seen["user"].is_null() || !visitor.may_take("enrollment") {
         return Err(Error::no_authorization());
     }
     seen["is_restricted"] = json!(visitor.is_restricted);

@@ -180,6 +180,11 @@ impl Visitor {
         }
     }
 
+    /// A sign-in that is not finished shows the page of what it waits for and no other.
+    pub fn may_take(&self, step: &str) -> bool {
+        !self.is_restricted || self.flow.step.as_deref() == Some(step)
+    }
+
     pub fn forget_session(&mut self) {
         forget(&self.jar, &self.headers, &self.state.config);
         (self.access, self.refresh) = (None, None);
@@ -199,7 +204,7 @@ impl Visitor {
     pub async fn arrive(&mut self, answer: &Value) -> Result<Response> {
         self.keep(answer);
         let step = match answer["status"].as_str() {
-            Some("session") if !self.is_restricted => return self.arrived().await,
+            Some("session") if !self.is_restricted && !self.may_be_raised(answer) => return self.arrived().await,
             Some("session") => "second-step",
             Some("password_change_required") => "password",
             Some("mfa_enrollment_required") => "enrollment",
@@ -211,6 +216,14 @@ impl Visitor {
             "enrollment" => "/account/factors/new",
             _ => "/sign-in/second-step",
         }))
+    }
+
+    /// Where `mfa_enforcement` leaves it to policies, a session without the second step is one already; the person has a factor,
+    /// and is asked for it here as anywhere.
+    fn may_be_raised(&self, answer: &Value) -> bool {
+        let factors = answer["user"]["factors"].as_array();
+        let is_enrolled = factors.is_some_and(|factors| factors.iter().any(|factor| factor["status"] == "verified"));
+        is_enrolled && self.access.as_deref().and_then(unverified_claims).is_some_and(|claims| claims.aal == "aal1")
     }
 
     async fn arrived(&mut self) -> Result<Response> {
@@ -323,6 +336,8 @@ struct Claims {
     exp: i64,
     #[serde(default)]
     token_type: String,
+    #[serde(default)]
+    aal: String,
 }
 
 /// Unverified: they choose which page is next, and SQL judges what it shows.
