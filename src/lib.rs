@@ -45,10 +45,12 @@ mod anonymous;
 mod refresh;
 mod mfa;
 mod totp;
+mod passkey;
 
 // self service and tests
 mod account;
 mod email_change;
+mod profile;
 mod admin;
 mod invitation;
 mod cleanup;

@@ -46,7 +46,7 @@ create function auth.settle_outbox(results jsonb) returns int
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     with settled as (
         update auth.outbox o
-        set status = case r.outcome when 'sent' then 'sent' when 'failed' then 'dead'
+        set status = case r.outcome when 'sent' then 'sent' when 'failed' then 'dead' when 'expired' then 'expired'
                 else case when o.attempts >= 12 then 'dead' else 'pending' end end,
             error = r.error, retry_in = r.retry_in, claimed_until = null,
             next_attempt_at = clock_timestamp() + (select retry from auth.pace)

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::golden::MEMBERS;
 use crate::guard::{LIMIT, RIGHT, WRONG, audited, code, guarded, guess, locked, total};
+use crate::mfa::{as_user, enroll, first_step};
 use crate::networks::from;
 use crate::refresh::{configure, refresh, refusal};
 
@@ -22,37 +23,58 @@ const GUESSABLE_SIGNED_IN: [(&str, &str); 2] = [
     ("update_password", "select auth.update_password('a wrong password', 'staple correct horse')"),
 ];
 
+/// Those that take a code of a second factor: its owner's, of `$1` the challenge of a sign-in, of `$2` an unverified factor.
+const GUESSABLE_BY_A_CODE: [(&str, &str); 3] = [
+    ("confirm_totp", "select auth.confirm_totp($2::text::uuid, $1 || '000000')"),
+    ("disable_totp", "select auth.disable_totp(coalesce($2, $1))"),
+    ("verify_totp", "select auth.verify_totp($1, coalesce($2, ''))"),
+];
+
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 51] = [
+const NOT_GUESSABLE: [&str; 69] = [
     "aal",
     "admin_create_user",
+    "admin_delete_passkey",
     "admin_delete_user",
     "admin_generate_link",
     "admin_get_user",
     "admin_list_audit",
+    "admin_list_passkeys",
     "admin_list_users",
     "admin_update_user",
     "authenticate",
+    "authenticate_request",
     "authenticate_session",
+    "challenge_factor",
     "claim_outbox",
     "convert_anonymous",
     "count_attempt",
+    "count_recovery_codes",
+    "delete_passkey",
     "email",
+    "enroll_totp",
     "exchange_code",
+    "finish_passkey_registration",
+    "finish_passkey_sign_in",
     "fresh",
     "get_session",
     "get_user",
     "invite_user",
     "jwks",
     "jwt",
+    "list_factors",
+    "list_passkeys",
     "list_sessions",
     "look_up_link",
     "network",
     "outbox_status",
+    "public_profile",
     "public_settings",
     "reauthenticate",
     "redirect_allowed",
     "refresh",
+    "regenerate_recovery_codes",
+    "rename_passkey",
     "request_password_reset",
     "require_aal2",
     "require_uid",
@@ -66,11 +88,15 @@ const NOT_GUESSABLE: [&str; 51] = [
     "session_id",
     "set_request_context",
     "settle_outbox",
+    "sidecar_status",
     "sign_in_anonymously",
     "sign_out",
     "sign_up",
     "sign_up_with_email",
+    "start_passkey_registration",
+    "start_passkey_sign_in",
     "uid",
+    "unenroll_factor",
     "update_user",
     "verify_link",
     "verify_token",
@@ -92,11 +118,34 @@ fn every_function_that_takes_a_secret_is_limited() {
     );
     let found: Vec<String> =
         database.superuser().query(&reachable, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-    let mut listed: Vec<&str> =
-        GUESSABLE.iter().chain(&GUESSABLE_SIGNED_IN).map(|(name, _)| *name).chain(NOT_GUESSABLE).collect();
+    let mut listed: Vec<&str> = GUESSABLE
+        .iter()
+        .chain(&GUESSABLE_SIGNED_IN)
+        .chain(&GUESSABLE_BY_A_CODE)
+        .map(|(name, _)| *name)
+        .chain(NOT_GUESSABLE)
+        .collect();
     listed.sort_unstable();
     assert_eq!(found, listed, "a function is in neither list: can what it takes be guessed?");
 
+    for (name, call) in GUESSABLE_BY_A_CODE {
+        let mut app = database.app();
+        let person = sign_up(&mut app, &format!("{name}@example.org"), RIGHT);
+        let enrolled = enroll(&mut app, person);
+        let token = enrolled.person.access_token.as_str();
+        let challenge = first_step(&mut app, &enrolled.person.email);
+        let unverified = as_user(&mut app, token, "enroll_totp('another')")["factor_id"].as_str().unwrap().to_owned();
+        let codes: Vec<Refusal> = (0..200)
+            .map(|_| {
+                refused(try_acting(&mut app, token, |transaction| {
+                    transaction.execute(call, &[&challenge, &unverified])
+                }))
+            })
+            .collect();
+        let looked_at = codes.iter().take_while(|refusal| refusal.code == "mfa_verification_failed").count();
+        assert_eq!(looked_at, 5, "{name}: {:?}", codes[0]);
+        assert!(codes[looked_at..].iter().all(|refusal| refusal.sqlstate == "53400"), "{name}");
+    }
     for (name, call) in GUESSABLE.into_iter().chain(GUESSABLE_SIGNED_IN) {
         let mut app = database.app();
         let person = sign_up(&mut app, &format!("{name}@example.org"), RIGHT);

@@ -76,6 +76,7 @@ fn no_function_finds_a_planted_object() {
     };
     // Types are named with their schema, since the names alone are the planted ones.
     let text = "::pg_catalog.text";
+    ask(&mut mallory, &format!("select auth.public_profile('nobody'{text})"), &[]);
     let sign_up_with = format!("select auth.sign_up($1{text}, $2{text}, '{{\"a\": 1}}'::pg_catalog.jsonb)");
     let answer = ask(&mut mallory, &sign_up_with, &[&"ada@example.org", &PASSWORD]);
     assert_eq!(answer["user"]["user_metadata"]["a"], 1);
@@ -204,6 +205,8 @@ fn no_function_finds_a_planted_object() {
     ask(&mut admin, &removed, &[]);
     ask(&mut admin, "select pg_catalog.to_jsonb(auth.adopt_outbox())", &[]);
     ask(&mut admin, "select auth.outbox_status()", &[]);
+    ask(&mut admin, "select auth.sidecar_status()", &[]);
+
     ask(&mut mallory, "select auth.public_settings()", &[]);
     let url = format!("select pg_catalog.to_jsonb(auth.redirect_allowed($1{text}))");
     ask(&mut mallory, &url, &[&"http://localhost:3000/"]);
@@ -232,6 +235,7 @@ fn no_function_finds_a_planted_object() {
             "{call}"
         );
     }
+    passkeys(&mut mallory, &mut admin, &mut root, &mut called);
     let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
         for (at, _) in sql.match_indices("auth.") {
             called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
@@ -253,7 +257,35 @@ fn no_function_finds_a_planted_object() {
     ask(&mut mallory, "select auth.reauthenticate()", &[]);
     let change = format!("select auth.update_email($1{text}, $2{text})");
     ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);
+    for call in [
+        "auth.list_factors()",
+        "auth.enroll_totp('phone'::pg_catalog.text)",
+        "pg_catalog.to_jsonb(auth.count_recovery_codes())",
+    ] {
+        ask(&mut mallory, &format!("select {call}"), &[]);
+    }
     mallory.batch_execute("commit").unwrap();
+    let nil = "'00000000-0000-0000-0000-000000000000'::pg_catalog.uuid";
+    for (call, code) in [
+        (format!("auth.challenge_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.unenroll_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.confirm_totp({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
+        ("auth.disable_totp('000000'::pg_catalog.text)".to_owned(), "mfa_factor_not_found"),
+        ("auth.verify_totp('x'::pg_catalog.text, '000000'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.regenerate_recovery_codes()".to_owned(), "mfa_recovery_codes_sole_factor"),
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        mallory.batch_execute("begin").unwrap();
+        mallory.execute(&format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]).unwrap();
+        assert_eq!(refused(mallory.query_one(&format!("select {call}"), &[])).code, code, "{call}");
+        mallory.batch_execute("rollback").unwrap();
+    }
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        for (at, _) in sql.match_indices("auth.") {
+            called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
+        }
+        json(client, sql, args)
+    };
 
     root.batch_execute("begin").unwrap();
     for call in [
@@ -285,6 +317,50 @@ fn no_function_finds_a_planted_object() {
     let missed: Vec<&str> =
         definers.lines().filter(|function| !called.contains(*function) && !elsewhere.contains(function)).collect();
     assert!(missed.is_empty(), "these functions were not attacked: {missed:?}");
+}
+
+/// Passkeys, as far as they go without an authenticator.
+fn passkeys(mallory: &mut Client, admin: &mut Client, root: &mut Client, called: &mut HashSet<String>) {
+    let text = "::pg_catalog.text";
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        called.insert(sql.split("auth.").nth(1).unwrap_or_default().split('(').next().unwrap().to_owned());
+        json(client, sql, args)
+    };
+    ask(admin, "select auth.configure('{\"enable_passkeys\": true}'::pg_catalog.jsonb)", &[]);
+    for call in ["auth.start_passkey_sign_in()", "auth.start_passkey_sign_in('bob@example.org'::pg_catalog.text)"] {
+        ask(mallory, &format!("select {call}"), &[]);
+    }
+    let answer = ask(mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
+    mallory.batch_execute("begin").unwrap();
+    ask(mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    let started = ask(mallory, "select auth.start_passkey_registration()", &[]);
+    let listed = "select pg_catalog.to_jsonb(pg_catalog.count(*)) from auth.list_passkeys()";
+    assert_eq!(ask(mallory, listed, &[]), 0);
+    let id = format!("'{}'::pg_catalog.uuid", started["challenge_id"].as_str().unwrap());
+    let bob = format!("'{}'::pg_catalog.uuid", answer["user"]["id"].as_str().unwrap());
+    for call in [
+        format!("auth.finish_passkey_registration({id}, '{{}}'::pg_catalog.jsonb)"),
+        format!("auth.rename_passkey({id}, 'x'::pg_catalog.text)"),
+        format!("auth.delete_passkey({id})"),
+        format!("auth.finish_passkey_sign_in({id}, '{{}}'::pg_catalog.jsonb)"),
+    ] {
+        mallory.batch_execute("savepoint refused").unwrap();
+        let refusal = refused(mallory.query_one(&format!("select {call}"), &[]));
+        assert!(refusal.code.starts_with("webauthn_"), "{call}: {refusal:?}");
+        mallory.batch_execute("rollback to savepoint refused").unwrap();
+    }
+    mallory.batch_execute("commit").unwrap();
+    assert_eq!(ask(root, &format!("select auth.admin_list_passkeys({bob})"), &[]), serde_json::json!([]));
+    let refusal = refused(root.query_one(&format!("select auth.admin_delete_passkey({bob}, {id})"), &[]));
+    assert_eq!(refusal.code, "webauthn_credential_not_found");
+    let refused = [
+        "finish_passkey_registration",
+        "rename_passkey",
+        "delete_passkey",
+        "finish_passkey_sign_in",
+        "admin_delete_passkey",
+    ];
+    called.extend(refused.map(str::to_owned));
 }
 
 /// XJ2: what is named like a table of ours in the temporary schema is not asked, and tells nobody who signs in.

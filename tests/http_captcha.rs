@@ -75,7 +75,7 @@ fn with_captcha(body: Value, token: Option<&str>) -> Value {
     body
 }
 
-/// F221, B066: every way in that anybody may call asks the provider; a missing or refused token is refused before the database
+/// F221, F075, B066: every way in that anybody may call asks the provider; a missing or refused token is refused before the database
 /// is asked. Refreshing needs none. Trusted backends need none, and only those that the database believes.
 #[test]
 fn ways_in_need_a_captcha() {
@@ -83,7 +83,15 @@ fn ways_in_need_a_captcha() {
     let provider = Provider::start();
     let sidecar = start(&database, &provider.settings());
     let account = json!({"email": "ada@example.org", "password": PASSWORD});
-    for path in ["/signup", "/token?grant_type=password", "/otp", "/magiclink", "/recover", "/resend"] {
+    for path in [
+        "/signup",
+        "/token?grant_type=password",
+        "/otp",
+        "/magiclink",
+        "/recover",
+        "/resend",
+        "/passkeys/authentication/options",
+    ] {
         for token in [None, Some(""), Some("bad")] {
             let reply = sidecar.post(path).json(&with_captcha(account.clone(), token)).send();
             refused(&reply, 400, "captcha_failed");

@@ -205,7 +205,7 @@ fn who_may_call() {
         ),
         (&["update_email(text, text, jsonb)", "reauthenticate(jsonb)"], &["authenticated", "auth_sidecar"]),
         (&["claim_outbox(integer)", "settle_outbox(jsonb)"], &["auth_sidecar"]),
-        (&["outbox_status()"], &["auth_sidecar", "auth_admin"]),
+        (&["outbox_status()", "sidecar_status()"], &["auth_sidecar", "auth_admin"]),
         (&["adopt_outbox()", "add_webhook(text, text[])", "remove_webhook(uuid)"], &["auth_admin"]),
     ];
     let mut superuser = database.superuser();

@@ -15,6 +15,7 @@ pub mod jwk;
 pub mod jws;
 pub mod jwt;
 pub mod keyring;
+pub mod list;
 pub mod one_time;
 pub mod password;
 pub mod pkce;
@@ -23,6 +24,8 @@ pub mod redirect;
 pub mod refresh_token;
 pub mod seal;
 pub mod statement;
+pub mod strength;
 pub mod totp;
+pub mod webauthn;
 
 pub use crypto::PROVIDER as JWT_CRYPTO_PROVIDER;

@@ -5,6 +5,7 @@
 //! `Cluster::builder()` for other settings) is for what shakes the whole server: restarts, kills, standbys, logs.
 //! Nothing outlives the test process, however it ends.
 
+pub mod authenticator;
 mod client;
 mod cluster;
 mod concurrency;

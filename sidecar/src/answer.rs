@@ -21,6 +21,7 @@ pub enum Way {
     Code,
     Link,
     Exchange,
+    Passkey,
     /// No sign-in: the same session goes on.
     Refresh,
 }
@@ -34,6 +35,7 @@ impl Way {
             Way::Code => "code",
             Way::Link => "link",
             Way::Exchange => "exchange",
+            Way::Passkey => "passkey",
             Way::Refresh => "refresh",
         }
     }

@@ -28,6 +28,7 @@ pub struct Config {
     pub metrics: Metrics,
     pub compat: Compat,
     pub pages: Pages,
+    pub apps: Apps,
     pub log: Log,
     pub smtp: Smtp,
     pub courier: Courier,
@@ -149,6 +150,24 @@ pub struct Pages {
     pub logo_url: Option<String>,
 }
 
+/// Apps that may use the site's passkeys.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Apps {
+    /// `{ package = "org.example.app", fingerprints = ["AB:CD:…"] }`, as /.well-known/assetlinks.json says it.
+    pub android: Vec<AndroidApp>,
+    /// `TEAMID.org.example.app`, as /.well-known/apple-app-site-association says it.
+    pub apple: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AndroidApp {
+    pub package: String,
+    /// SHA-256 of the certificates that the app is signed with.
+    pub fingerprints: Vec<String>,
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
@@ -185,6 +204,7 @@ impl Default for Config {
             metrics: Metrics::default(),
             compat: Compat::default(),
             pages: Pages::default(),
+            apps: Apps::default(),
             log: Log::default(),
             smtp: Smtp::default(),
             courier: Courier::default(),

@@ -64,6 +64,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("over_email_send_rate_limit", 429),
     ("over_request_rate_limit", 429),
     ("over_sms_send_rate_limit", 429),
+    ("passkey_disabled", 404),
     ("password_reused", 422),
     ("password_too_long", 422),
     ("phone_exists", 422),
@@ -84,11 +85,16 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("session_not_found", 403),
     ("signup_disabled", 422),
     ("single_identity_not_deletable", 422),
+    ("too_many_passkeys", 422),
     ("user_already_exists", 422),
     ("user_banned", 403),
     ("user_not_found", 404),
     ("validation_failed", 400),
     ("weak_password", 422),
+    ("webauthn_challenge_expired", 400),
+    ("webauthn_credential_exists", 422),
+    ("webauthn_credential_not_found", 404),
+    ("webauthn_verification_failed", 400),
     ("worker_unavailable", 503),
 ];
 
@@ -123,10 +129,14 @@ impl Error {
         Error::new("no_authorization", "this endpoint requires a valid Bearer token")
     }
 
+    /// Whether the same may be answered another time.
+    pub fn is_passing(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// For whoever only asks whether a token is good: every refusal is a 401.
     pub fn or_unauthorized(self) -> Error {
-        let passes = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
-        if passes { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
+        if self.is_passing() { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
     }
 
     /// A path or method that is not here.

@@ -12,6 +12,7 @@ mod cors;
 mod counters;
 mod courier;
 mod db;
+mod doctor;
 mod error;
 mod inbox;
 mod log;
@@ -48,6 +49,8 @@ enum Command {
     Serve,
     /// Read the settings, print those in force or what is wrong with them, and exit.
     CheckConfig,
+    /// Look for what is wrong: settings, database, keys, clocks, relay, webhooks. Exits with 1 if there is anything.
+    Doctor(doctor::Doctor),
     /// Look at the mails, and try the relay.
     Mail(courier::command::Mail),
     /// For development: receive mail and show it in a browser, on this machine only.
@@ -79,6 +82,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
             Config::read(file)?.lines().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
+        Command::Doctor(doctor) => runtime(1)?.block_on(doctor::run(doctor, file)),
         Command::Mail(mail) => {
             let config = Config::read_partly(file)?;
             runtime(1)?.block_on(courier::command::run(mail, &config))

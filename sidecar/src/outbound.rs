@@ -95,6 +95,16 @@ impl Outbound {
 }
 
 impl Outbound {
+    /// Whether somebody answers there, whatever the answer: a question that changes nothing.
+    ///
+    /// # Errors
+    /// As `post`.
+    pub async fn reach(&self, url: &str) -> Result<u16, OutboundError> {
+        let url = check(url, self.allow_private).map_err(OutboundError::Refused)?;
+        let answer = self.client.request(reqwest::Method::OPTIONS, url).send().await;
+        answer.map(|answer| answer.status().as_u16()).map_err(|error| OutboundError::Failed(describe(&error)))
+    }
+
     /// As `post`, for a service whose answer is read: at most this much of it.
     ///
     /// # Errors

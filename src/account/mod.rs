@@ -17,7 +17,7 @@ use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
 use crate::users::{self, Metadata};
 
-extension_sql_file!("account.sql", name = "account", requires = ["refresh"]);
+extension_sql_file!("account.sql", name = "account", requires = ["passkey"]);
 
 fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
     Ok((identity.user_id().ok_or(Error::NoAuthorization)?, identity.session_id.ok_or(Error::NoAuthorization)?))
@@ -26,24 +26,29 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 #[pg_extern(sql = false, stable)]
 fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
-    let Some(identity) = identity::current()? else { return Ok(None) };
-    match (identity.user_id(), identity.unfinished_user_id()) {
-        (Some(user_id), _) => Ok(users::object(user_id)?.map(JsonB)),
-        (None, Some(user_id)) => Ok(users::object(user_id)?.map(users::hinted).map(JsonB)),
-        (None, None) => Ok(None),
+    match identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]) {
+        Ok(asking) if asking.is_unfinished => Ok(users::object(asking.user_id)?.map(users::hinted).map(JsonB)),
+        Ok(asking) => Ok(users::object(asking.user_id)?.map(JsonB)),
+        Err(Error::NoAuthorization) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
 #[pg_extern(sql = false)]
 fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &["username"])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
-    let keys: Vec<String> = changes.keys().cloned().collect();
+    let mut keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, Metadata::User, changes)?;
+    if options.contains_key("username") {
+        let name = options::text(&options, "username")?.map(users::parse_username).transpose()?;
+        users::set_username(user_id, name.as_deref())?;
+        keys.push("username".into());
+    }
     audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }
@@ -75,7 +80,7 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
 fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT, sessions::PASSWORD_CHANGE])?;
+    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])?;
     let (user_id, session_id) = (asking.user_id, asking.session_id);
     *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;

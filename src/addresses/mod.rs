@@ -47,6 +47,8 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
             where i.user_id = old.id and i.provider = 'email' and old.is_first
         ), password as (
             delete from auth.password_state as p using old where p.user_id = old.id and old.is_first and $3
+        ), passkeys as (
+            delete from auth.passkeys as p using old where p.user_id = old.id and old.is_first and $3
         )
         select old.is_first from old",
         &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID],

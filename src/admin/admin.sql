@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'admin_create_user_wrapper';
 
 comment on function auth.admin_create_user(jsonb, jsonb) is
-    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
+    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, username, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
 
 create function auth.admin_get_user(id uuid, options jsonb default '{}')
 returns jsonb

@@ -114,6 +114,13 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             limit $1 for update skip locked)",
         &[Type::INT8OID],
     );
+    // Nobody is told more about one that has expired than about one that is gone.
+    static WEBAUTHN_CHALLENGES: Query = Query::write(
+        "delete from auth.webauthn_challenges where id in (
+            select c.id from auth.webauthn_challenges as c where c.expires_at <= clock_timestamp()
+            limit $1 for update skip locked)",
+        &[Type::INT8OID],
+    );
     // For a month it can be looked up whether a mail was sent.
     static OUTBOX: Query = Query::write(
         "delete from auth.outbox where id in (
@@ -131,6 +138,7 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
     removed.note("flow_state", FLOW_STATE.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("mfa_challenges", CHALLENGES.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("mfa_factors", FACTORS.execute(&[BITE.into()])?);
+    removed.note("webauthn_challenges", WEBAUTHN_CHALLENGES.execute(&[BITE.into()])?);
     removed.note("outbox", OUTBOX.execute(&[BITE.into()])?);
     removed.note("revocations", REVOCATIONS.execute(&[BITE.into()])?);
     removed.note("blocked_networks", BLOCKED_NETWORKS.execute(&[BITE.into(), grace_seconds.into()])?);

@@ -117,6 +117,33 @@ pub const LINK: Secret = Secret {
     tells: is_about_a_token,
 };
 
+/// What an authenticator answers to a challenge: signed, so too long to be guessed.
+pub const PASSKEY: Secret = Secret {
+    name: "passkey",
+    failure: "login_failure",
+    success: "login_success",
+    locked: None,
+    lockout: |_| None,
+    tells: |error| matches!(error, Error::UserBanned | Error::UserNotFound) || is_about_a_passkey(error),
+};
+
+/// The same for a new passkey: what is refused tells whether somebody has registered it.
+pub const PASSKEY_REGISTRATION: Secret = Secret {
+    name: "passkey registration",
+    failure: "passkey_failure",
+    success: "passkey_registered",
+    locked: None,
+    lockout: |_| None,
+    tells: is_about_a_passkey,
+};
+
+fn is_about_a_passkey(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::WebauthnChallengeExpired | Error::WebauthnVerificationFailed | Error::WebauthnCredentialExists
+    )
+}
+
 fn is_about_a_token(error: &Error) -> bool {
     matches!(
         error,
@@ -126,8 +153,6 @@ fn is_about_a_token(error: &Error) -> bool {
             | Error::FlowStateExpired
             | Error::BadCodeVerifier
             | Error::MfaChallengeExpired
-            | Error::WebauthnChallengeExpired
-            | Error::WebauthnVerificationFailed
             | Error::UserBanned
             | Error::UserNotFound
     )

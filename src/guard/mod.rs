@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use auth_core::email::Email;
 
-pub use attempt::{ADDRESS, Attempt, CODE, FACTOR, LINK, PASSWORD, attempt, is_spent};
+pub use attempt::{ADDRESS, Attempt, CODE, FACTOR, LINK, PASSKEY, PASSKEY_REGISTRATION, PASSWORD, attempt, is_spent};
 pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 
@@ -67,6 +67,16 @@ pub fn count_guest(config: &Config) -> Result<()> {
         (Some(_), _) => count_sign_up(config),
         (None, Some(limit)) => count("guest", "", &limit),
         (None, None) => Ok(()),
+    }
+}
+
+/// Counts a ceremony that somebody begins against the network that it comes from: each leaves a row for some minutes.
+pub fn count_ceremony(config: &Config) -> Result<()> {
+    const LIMIT: Limit = Limit { most: 60, per: 300_000_000, extends: false };
+    network::must_not_be_blocked()?;
+    match network::trusted().filter(|_| config.limits.are_enabled) {
+        Some(network) => count("ceremony", &network, &LIMIT),
+        None => Ok(()),
     }
 }
 

@@ -142,7 +142,7 @@ fn reload_spent() -> Result<()> {
     static SPENT_TOKENS: Query = Query::write(
         "select a.event_data ->> 'token', (a.event_data ->> 'token_ends')::timestamptz
         from auth.audit_log as a
-        where a.event_type in ('otp_failure', 'link_failure', 'mfa_failure') and a.code <> 'interrupted'
+        where a.event_type in ('otp_failure', 'link_failure', 'mfa_failure', 'login_failure', 'passkey_failure') and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
             and (a.event_data ->> 'token_ends')::timestamptz > clock_timestamp()",
         &[],

@@ -16,6 +16,7 @@ use crate::outbox::{self, Message};
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
+pub use crate::platform::options::text;
 use crate::platform::query::{Query, Type};
 use crate::tokens::{self, Issued, Pending, Purpose};
 use crate::{flow, guard, users};
@@ -50,15 +51,6 @@ impl Wish {
             return Err(Error::invalid("locale is not a language tag", "such as de or pt-BR (BCP 47)"));
         }
         Ok(Wish { redirect_to, code_challenge: challenge, locale })
-    }
-}
-
-/// A member of options that is text; null is none.
-pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
     }
 }
 

@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'list_factors_wrapper';
 
 comment on function auth.list_factors(jsonb) is
-    'The signed-in user''s second factors, the oldest first: [{id, friendly_name, factor_type, status, phone, created_at, updated_at, last_challenged_at}], never a secret. Also for a sign-in that waits for one; numbers are then hinted at only. For signed-in users. 28000 no_authorization.';
+    'The signed-in user''s second factors, the oldest first: [{id, friendly_name, factor_type, status, phone, created_at, updated_at, last_challenged_at}], never a secret. Also for a sign-in that waits for one; numbers are then hinted at only. For authenticated. 28000 no_authorization.';
 
 create function auth.challenge_factor(factor_id uuid, options jsonb default '{}')
 returns jsonb
@@ -16,7 +16,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'challenge_factor_wrapper';
 
 comment on function auth.challenge_factor(uuid, jsonb) is
-    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code. For signed-in users, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
+    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
 
 create function auth.verify_totp(challenge_token text, code text, options jsonb default '{}')
 returns jsonb
@@ -36,7 +36,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'unenroll_factor_wrapper';
 
 comment on function auth.unenroll_factor(uuid, jsonb) is
-    'Removes a factor of the signed-in user: {id}. Sessions that it had raised are of level aal1 at the next statement; with the last verified one the recovery codes go. 28000 insufficient_aal unless the session is of level aal2 where a factor is verified; 02000 mfa_factor_not_found.';
+    'Removes a factor of the signed-in user: {id}. For authenticated. Sessions that it had raised are of level aal1 at the next statement; with the last verified one the recovery codes go. 28000 insufficient_aal unless the session is of level aal2 where a factor is verified; 02000 mfa_factor_not_found.';
 
 create function auth.regenerate_recovery_codes(options jsonb default '{}')
 returns jsonb
@@ -46,7 +46,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'regenerate_recovery_codes_wrapper';
 
 comment on function auth.regenerate_recovery_codes(jsonb) is
-    'Ten new recovery codes of 80 bits, {recovery_codes}, shown once; the set before is void. For signed-in users. 28000 insufficient_aal below level aal2; 55000 mfa_recovery_codes_sole_factor without a verified factor.';
+    'Ten new recovery codes of 80 bits, {recovery_codes}, shown once; the set before is void. For authenticated. 28000 insufficient_aal below level aal2; 55000 mfa_recovery_codes_sole_factor without a verified factor.';
 
 create function auth.count_recovery_codes(options jsonb default '{}')
 returns bigint
@@ -56,4 +56,4 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'count_recovery_codes_wrapper';
 
 comment on function auth.count_recovery_codes(jsonb) is
-    'How many recovery codes of the signed-in user are left. 28000 no_authorization.';
+    'How many recovery codes of the signed-in user are left. For authenticated. 28000 no_authorization.';

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::addresses::{self, Proof};
 use crate::config::{self, Config};
+use crate::credential::Person;
 use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::platform::backend;
@@ -91,10 +92,20 @@ fn try_verify_sign_up(
     backend::must_write()?;
     let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
-    let password = given_password.map(|password| credential::acceptable(password, &config)).transpose()?;
+    let password = given_password
+        .map(|password| {
+            credential::acceptable(password, &Person::unknown().with_address(email.unwrap_or_default()), &config)
+        })
+        .transpose()?;
     spend_code(email, code, &[Purpose::SignUp], user_id, |found, config| {
         // Hashed only for whoever has the code, and before anything is locked.
-        let hash = password.as_ref().map(|password| credential::hash(password, config.hash_cost)).transpose()?;
+        let hash = password.as_ref().map(|password| {
+            if let Value::Object(metadata) = &found.data {
+                credential::impersonal(password, &Person::unknown().with_metadata(metadata), config)?;
+            }
+            credential::hash(password, config.hash_cost)
+        });
+        let hash = hash.transpose()?;
         finish(prove(found, "otp", hash)?, before_mfa)
     })
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::METHOD;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
+use crate::credential::Person;
 use crate::identity::{self, Asking};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -41,7 +42,7 @@ fn try_update(
     let asking = identity::require_asking(&[sessions::PASSWORD_CHANGE])?;
     *signed_in = Some(asking.user_id);
     let config = config::current()?;
-    let new = credential::acceptable(given(new_password, "new_password")?, &config)?;
+    let new = credential::acceptable(given(new_password, "new_password")?, &Person::of(asking.user_id)?, &config)?;
     presence::require_factor(&asking)?;
     let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
     // Before the proof: a right guess whose transaction fails would count as a wrong one.

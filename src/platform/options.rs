@@ -11,10 +11,18 @@ use super::error::{Error, Result};
 pub type JsonArgument = Option<AnyElement>;
 
 pub fn json(argument: JsonArgument) -> Result<Option<Value>> {
+    json_up_to(argument, usize::MAX)
+}
+
+/// The same, refused before it is read if its text is longer than this, in bytes.
+pub fn json_up_to(argument: JsonArgument, longest: usize) -> Result<Option<Value>> {
     let Some(argument) = argument else { return Ok(None) };
     // SAFETY: the SQL declarations say jsonb wherever this type stands.
     let text = unsafe { direct_function_call::<&CStr>(pg_sys::jsonb_out, &[Some(argument.datum())]) };
     let text = text.and_then(|text| text.to_str().ok()).unwrap_or_default();
+    if text.len() > longest {
+        return Err(Error::invalid("a JSON argument is too long", format!("at most {longest} bytes")));
+    }
     serde_json::from_str(text).map(Some).map_err(|_| {
         Error::invalid("a JSON argument cannot be read", "it is nested too deeply, or has a number out of range")
     })
@@ -37,4 +45,13 @@ pub fn only(options: JsonArgument, known: &[&str]) -> Result<Map<String, Value>>
 /// An argument that SQL lets be null and we do not.
 pub fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
     argument.ok_or_else(|| Error::invalid(format!("{name} is null"), format!("give {name}")))
+}
+
+/// A member of options that is text; null is none.
+pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
+    }
 }

@@ -51,6 +51,7 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"verify_totp",
     b"confirm_totp",
     b"disable_totp",
+    b"finish_passkey_sign_in",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

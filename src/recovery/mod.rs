@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::addresses::{self, Proof};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
+use crate::credential::Person;
 use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::mail::{self, Mail, Wish};
@@ -134,7 +135,7 @@ fn begin(new_password: Option<&str>, options: JsonArgument) -> Result<(Rc<Config
     backend::must_write()?;
     let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
-    let password = credential::acceptable(given(new_password, "new_password")?, &config)?;
+    let password = credential::acceptable(given(new_password, "new_password")?, &Person::unknown(), &config)?;
     Ok((config, password, before_mfa))
 }
 
@@ -146,6 +147,8 @@ fn set(
     config: &Config,
 ) -> Result<JsonB> {
     let user_id = found.user_id.ok_or(Error::OtpExpired)?;
+    // Whoever has the token may know whose it is; a password that is refused for that spends none either.
+    credential::impersonal(password, &Person::of(user_id)?, config)?;
     attempt.spend(found.id, found.expires_at)?;
     attempt.is_right();
     // Nothing is locked while this waits and works; the token is spent for everybody else already.

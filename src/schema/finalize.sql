@@ -72,13 +72,17 @@ grant execute on function
     auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
-    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+    auth.start_passkey_sign_in(text, jsonb), auth.finish_passkey_sign_in(uuid, jsonb, jsonb),
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
+    auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
     auth.update_user(jsonb, jsonb), auth.list_sessions(jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb),
     auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb),
-    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb)
+    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb),
+    auth.start_passkey_registration(jsonb), auth.finish_passkey_registration(uuid, jsonb, text, jsonb),
+    auth.list_passkeys(jsonb), auth.rename_passkey(uuid, text, jsonb), auth.delete_passkey(uuid, jsonb)
 to authenticated, auth_sidecar;
 grant select on auth.my_account to authenticated;
 
@@ -88,7 +92,7 @@ grant execute on function
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
     auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
-    auth.version()
+    auth.version(), auth.sidecar_status()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
@@ -101,12 +105,14 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status(),
+    auth.sidecar_status()
 to auth_sidecar;
 
 grant execute on function
     auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_passkeys(uuid, jsonb), auth.admin_delete_passkey(uuid, uuid, jsonb),
     auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
 to service_role, auth_sidecar;
 

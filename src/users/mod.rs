@@ -3,6 +3,8 @@
 //! Promises: one account per address and audience, decided by a unique index and never by a check before it; no answer
 //! holds a hash. Every look-up passes tenant and audience.
 
+mod username;
+
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value, json};
@@ -16,6 +18,8 @@ use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
+
+pub use username::{parse_username, public_metadata, set_username};
 
 extension_sql_file!("users.sql", name = "users", requires = ["factors"]);
 

@@ -48,7 +48,7 @@ comment on column auth.users.aud is 'Audience: authenticated for the app''s user
 comment on column auth.users.role is 'Database role that the user''s requests run as; claim role.';
 comment on column auth.users.email is 'Address that mail is sent to.';
 comment on column auth.users.email_key is 'auth.email_key(email): what uniqueness and every look-up use.';
-comment on column auth.users.username is 'Sign-in name other than an address.';
+comment on column auth.users.username is 'Public name, unique: 3 to 32 letters a to z, digits, and . _ - between them; auth.public_profile finds by it.';
 comment on column auth.users.phone is 'Phone number, E.164 without the plus.';
 comment on column auth.users.encrypted_password is 'Argon2id string ($argon2id$v=19$…, RFC 9106) or an imported bcrypt one; null: no password. Readable by nobody but the owner.';
 comment on column auth.users.email_confirmed_at is 'When the address was proved; null: not yet.';
@@ -165,6 +165,8 @@ begin
     delete from auth.mfa_factors as d using deleted where d.user_id = deleted.id;
     delete from auth.mfa_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.recovery_codes as d using deleted where d.user_id = deleted.id;
+    delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
+    delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;

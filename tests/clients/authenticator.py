@@ -27,3 +27,4 @@ assert app.verify(os.environ["CODE"], valid_window=1)
 
 shown = subprocess.run(["oathtool", "--totp", "-b", "-w", "2", "-N", "now - 30 seconds", secret], capture_output=True, text=True, check=True)
 assert os.environ["CODE"] in shown.stdout.split(), shown.stdout
+print("ok 1 - an authenticator app reads what enrolment answers")

@@ -80,7 +80,7 @@ async fn test(address: &str, locale: Option<&str>, config: &Config) -> Result<()
             println!("the relay has taken the mail");
             Ok(())
         }
-        Verdict::Retry | Verdict::Failed => Err(outcome.error.unwrap_or_default()),
+        Verdict::Retry | Verdict::Failed | Verdict::Expired => Err(outcome.error.unwrap_or_default()),
     }
 }
 

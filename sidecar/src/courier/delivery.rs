@@ -43,7 +43,7 @@ impl Delivery {
             Verdict::Sent => {
                 tracing::info!(%id, channel, kind, attempt = attempts, outcome = outcome_word, "delivered")
             }
-            Verdict::Retry | Verdict::Failed => {
+            Verdict::Retry | Verdict::Failed | Verdict::Expired => {
                 tracing::warn!(%id, channel, kind, attempt = attempts, outcome = outcome_word, reason, "not delivered");
             }
         }
@@ -57,7 +57,7 @@ impl Delivery {
         };
         let now = Utc::now();
         if payload.is_dead(now) {
-            return Outcome::failed("expired", "expired");
+            return Outcome::expired();
         }
         let (mail, note) = match self.prepare(&row, &payload, now) {
             Ok(prepared) => prepared,

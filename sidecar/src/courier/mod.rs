@@ -23,4 +23,5 @@ mod webhook;
 pub mod command;
 pub mod settings;
 
+pub use relay::Relay;
 pub use run::start;

@@ -10,7 +10,7 @@ pub struct Template {
 }
 
 /// The kinds of mail, each with the member of `type` that its link carries.
-pub const KINDS: [(&str, &str); 15] = [
+pub const KINDS: [(&str, &str); 17] = [
     ("confirmation", "signup"),
     ("invite", "invite"),
     ("magiclink", "magiclink"),
@@ -26,6 +26,8 @@ pub const KINDS: [(&str, &str); 15] = [
     ("identity_linked", ""),
     ("factor_added", ""),
     ("factor_removed", ""),
+    ("passkey_added", ""),
+    ("passkey_removed", ""),
 ];
 
 /// What every HTML part extends, and what it imports.
@@ -41,10 +43,10 @@ macro_rules! files {
 const DEFAULTS: [(&str, &[(&str, &str)]); 2] = [
     files!("en": "confirmation" "invite" "magiclink" "otp" "recovery" "email_change" "email_change_current"
         "reauthentication" "existing_account" "password_changed" "email_changed" "new_sign_in" "identity_linked"
-        "factor_added" "factor_removed"),
+        "factor_added" "factor_removed" "passkey_added" "passkey_removed"),
     files!("de": "confirmation" "invite" "magiclink" "otp" "recovery" "email_change" "email_change_current"
         "reauthentication" "existing_account" "password_changed" "email_changed" "new_sign_in" "identity_linked"
-        "factor_added" "factor_removed"),
+        "factor_added" "factor_removed" "passkey_added" "passkey_removed"),
 ];
 
 pub fn has_locale(locale: &str) -> bool {

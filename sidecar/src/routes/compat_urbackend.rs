@@ -46,11 +46,19 @@ struct Refresh {
 }
 
 async fn sign_up(Shared(state): Shared<State>, caller: Caller, Json(account): Json<Account>) -> Result<Response> {
+    let mut options = json!({});
+    // It is a user name too, where one may be given before the address is proved.
+    if let Some(username) = account.data.get("username").filter(|username| username.is_string()) {
+        let settings = state.db.call(&caller, "select auth.public_settings()", &[]).await?;
+        if settings["signup_mode"] == "immediate" {
+            options["username"] = username.clone();
+        }
+    }
     let arguments = [
         Argument::text(account.email),
         Argument::text(account.password),
         Argument::Json(Value::Object(account.data)),
-        Argument::Json(json!({})),
+        Argument::Json(options),
     ];
     let answer = state.db.call(&caller, "select auth.sign_up($1, $2, $3, $4)", &arguments).await?;
     Ok((StatusCode::CREATED, session(answer, "User registered successfully", Way::SignUp)).into_response())

@@ -11,6 +11,8 @@ mod health;
 mod invite;
 mod logout;
 mod otp;
+mod passkey;
+mod profile;
 mod reauthenticate;
 mod recover;
 mod resend;
@@ -53,7 +55,7 @@ pub fn api() -> Router<State> {
 
 /// What has its place at the root only.
 pub fn beside(config: &Config) -> Router<State> {
-    let mut router = Router::new();
+    let mut router = profile::beside(config.compat.urbackend).merge(passkey::of_apps(config));
     if config.metrics.enabled {
         router = router.merge(exposition::routes());
     }
@@ -76,7 +78,7 @@ pub fn description() -> String {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete].into_iter().flatten()
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
 }
 
 /// What every operation may refuse, beside what its handler says: refusals are made in one place for all of them.
@@ -115,8 +117,10 @@ fn described() -> OpenApiRouter<State> {
         .merge(health::routes())
         .merge(well_known::routes())
         .merge(forward_auth::routes())
+        .merge(passkey::routes())
         .merge(invite::routes())
         .merge(admin_users::routes())
         .merge(generate_link::routes())
         .merge(audit::routes())
+        .merge(profile::routes())
 }

@@ -60,6 +60,6 @@ async fn settings(Shared(state): Shared<State>, caller: Caller) -> Result<Respon
         "sms_provider": "",
         "saml_enabled": false,
         "saml_private_key_next_configured": false,
-        "passkeys_enabled": false,
+        "passkeys_enabled": on("enable_passkeys"),
     })))
 }

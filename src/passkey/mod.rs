@@ -1,0 +1,83 @@
+//! Passkeys: registering them while signed in, signing in with them, and looking after them (WebAuthn Level 3).
+//!
+//! Promises: an answer of an authenticator is good for one challenge, once, by one caller, although that one rolls back; only
+//! for our relying party, from our origins, with the key of the passkey's owner; aal2 only where the authenticator has
+//! verified its user. Asking with an address does not tell whether it has an account. Threats: a replayed, forged or relayed
+//! answer; a registration in somebody else's session; a cloned authenticator; a stolen session that adds a passkey of its
+//! own. Attestation is not asked for, so what model an authenticator is rests on its own word.
+//!
+//! `challenge` holds what was asked, `stored` the rows, `register` and `sign_in` are the ceremonies, `manage` the rest; the
+//! bytes are verified in `core/src/webauthn.rs`.
+
+mod challenge;
+mod manage;
+mod register;
+mod sign_in;
+mod stored;
+
+use auth_core::webauthn::{Expected, LONGEST_RESPONSE, Refused};
+use pgrx::extension_sql_file;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::platform::error::{Error, Result};
+use crate::platform::log;
+use crate::platform::options::{self, JsonArgument, given};
+
+extension_sql_file!("passkey.sql", name = "passkey", requires = ["refresh"]);
+
+/// How many passkeys an account has at most.
+const MOST: i64 = 10;
+
+/// How long a ceremony may take, in seconds (WebAuthn section 15.1 recommends five minutes).
+const TTL_SECONDS: i64 = 300;
+
+const LONGEST_NAME: usize = 120;
+
+fn must_be_enabled(config: &Config) -> Result<()> {
+    if config.webauthn.is_enabled { Ok(()) } else { Err(Error::PasskeyDisabled) }
+}
+
+/// Who adds a passkey or takes one away has shown a second factor, if the account has one: otherwise a stolen session could.
+fn may_change(user_id: Uuid, identity: &Identity) -> Result<()> {
+    let level = identity.text("aal").unwrap_or_default();
+    if matches!(level, "aal2" | "aal3") || !stored::has_second_factor(user_id)? {
+        return Ok(());
+    }
+    Err(Error::InsufficientAal)
+}
+
+/// What the browser gave: bounded before it is read.
+fn credential(argument: JsonArgument) -> Result<Value> {
+    given(options::json_up_to(argument, LONGEST_RESPONSE)?, "credential")
+}
+
+fn expected<'a>(challenge: &'a [u8], config: &'a Config) -> Expected<'a> {
+    Expected {
+        challenge,
+        rp_id: &config.webauthn.rp_id,
+        origins: &config.webauthn.origins,
+        needs_user_verification: config.webauthn.user_verification == "required",
+    }
+}
+
+/// The caller hears that it was refused; why is for the log.
+fn refused(Refused(why): Refused) -> Error {
+    log::debug(|| format!("passkey refused: {why}"));
+    Error::WebauthnVerificationFailed
+}
+
+/// A name as it may be kept; whoever shows it escapes it.
+fn check_name(name: Option<&str>) -> Result<Option<&str>> {
+    match name {
+        Some(name) if name.is_empty() || name.chars().count() > LONGEST_NAME || name.chars().any(char::is_control) => {
+            Err(Error::invalid(
+                "the name of a passkey is not one",
+                format!("1 to {LONGEST_NAME} characters without control characters, or null"),
+            ))
+        }
+        name => Ok(name),
+    }
+}

@@ -1,0 +1,132 @@
+//! Registering a passkey while signed in.
+
+use auth_core::base64url;
+use auth_core::webauthn::{self, ALGORITHMS};
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::challenge::{self, For, Kind};
+use super::{MOST, TTL_SECONDS, check_name, credential, expected, may_change, must_be_enabled, refused, stored};
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::platform::backend::{self, from_pg};
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::log;
+use crate::platform::options::{self, JsonArgument, given};
+use crate::{guard, identity, keys, mail, users};
+
+#[pg_extern(sql = false)]
+fn start_passkey_registration(options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = start(options, &mut user_id);
+    log::outcome("start_passkey_registration", user_id, &result);
+    Ok(result?)
+}
+
+/// Who registers, in which session: nobody but an account's own user, who may.
+fn caller(config: &Config, signed_in: &mut Option<Uuid>) -> Result<(Uuid, Uuid)> {
+    let identity = identity::require_user()?;
+    let user_id = identity.user_id().ok_or(Error::NoAuthorization)?;
+    let session_id = identity.session_id.ok_or(Error::NoAuthorization)?;
+    *signed_in = Some(user_id);
+    must_be_enabled(config)?;
+    if users::is_guest(user_id)? {
+        return Err(Error::invalid("a guest has no passkeys", "auth.convert_anonymous makes a guest permanent"));
+    }
+    may_change(user_id, &identity)?;
+    Ok((user_id, session_id))
+}
+
+fn start(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let config = config::current()?;
+    let (user_id, session_id) = caller(&config, signed_in)?;
+    if stored::count(user_id)? >= MOST {
+        return Err(Error::TooManyPasskeys);
+    }
+    let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
+    let existing = stored::descriptors(user_id)?;
+    let whom = For { user_id: Some(user_id), session_id: Some(session_id) };
+    let rp = &config.webauthn;
+    challenge::start(Kind::Registration, whom, |challenge| {
+        json!({
+            "rp": {"id": rp.rp_id, "name": rp.rp_name},
+            "user": describe(user_id, &user),
+            "challenge": challenge,
+            "pubKeyCredParams": ALGORITHMS.map(|number| json!({"type": "public-key", "alg": number})),
+            "timeout": TTL_SECONDS * 1000,
+            "excludeCredentials": existing,
+            "authenticatorSelection": {
+                "residentKey": "required",
+                "requireResidentKey": true,
+                "userVerification": rp.user_verification,
+            },
+            "attestation": "none",
+        })
+    })
+    .map(JsonB)
+}
+
+/// The account as authenticators show it: the id is what a sign-in without an address comes back with.
+fn describe(user_id: Uuid, user: &Value) -> Value {
+    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
+    let name = [&user["email"], &user["phone"], &user["username"]].into_iter().find_map(text);
+    let name = name.unwrap_or_else(|| user_id.to_string());
+    let metadata = &user["user_metadata"];
+    let shown = [&metadata["full_name"], &metadata["name"]].into_iter().find_map(text);
+    json!({"id": base64url::encode(user_id.as_bytes()), "displayName": shown.as_ref().unwrap_or(&name), "name": name})
+}
+
+#[pg_extern(sql = false)]
+fn finish_passkey_registration(
+    challenge_id: Option<pgrx::Uuid>,
+    credential: JsonArgument,
+    name: Option<&str>,
+    options: JsonArgument,
+) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = finish(challenge_id, credential, name, options, &mut user_id);
+    log::outcome("finish_passkey_registration", user_id, &result);
+    Ok(result?)
+}
+
+fn finish(
+    challenge_id: Option<pgrx::Uuid>,
+    given_credential: JsonArgument,
+    name: Option<&str>,
+    options: JsonArgument,
+    signed_in: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let config = config::current()?;
+    let (user_id, session_id) = caller(&config, signed_in)?;
+    let challenge_id = from_pg(given(challenge_id, "challenge_id")?);
+    let credential = credential(given_credential)?;
+    let name = check_name(name)?;
+    keys::root()?;
+    let whom = For { user_id: Some(user_id), session_id: Some(session_id) };
+    let attempt = guard::attempt(&guard::PASSKEY_REGISTRATION, "", json!({}), &config)?;
+    let answer =
+        challenge::spend(challenge_id, Kind::Registration, &attempt, |other| *other == whom).and_then(|spent| {
+            let made = webauthn::register(&credential, &expected(&spent.bytes, &config), &backend::random_source())
+                .map_err(refused)?;
+            attempt.is_right();
+            spent.remove()?;
+            // One after the other: two at once would each see room for one more.
+            users::hold(user_id)?;
+            if stored::count(user_id)? >= MOST {
+                return Err(Error::TooManyPasskeys);
+            }
+            let id = stored::add(user_id, &made, name)?.ok_or(Error::WebauthnCredentialExists)?;
+            let data =
+                json!({"passkey_id": id, "uv": made.user_is_verified, "backup_eligible": made.is_backup_eligible});
+            audit::record(&Entry::done("passkey_registered", user_id).in_session(session_id).with(data))?;
+            mail::notify("passkey_added", user_id, None, json!({"name": name}), &config)?;
+            Ok(JsonB(stored::objects(user_id, Some(id))?[0].take()))
+        });
+    attempt.end(answer, Some(user_id))
+}
