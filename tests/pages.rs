@@ -25,6 +25,18 @@ fn the_pages_run_in_a_browser() {
     stage.node_with("tests/clients/pages.mjs", &[("AUTH_SITE", &site)]);
 }
 
+/// B013, XH9: passkeys on the pages: registered, offered by the field for the address and by a button, renamed, removed; their names
+/// are text.
+#[test]
+fn passkeys_on_the_pages() {
+    let port = free_port().to_string();
+    let site = format!("http://localhost:{port}");
+    let stage = Stage::new(&json!({"site_url": site, "mfa_enforcement": "required", "enable_passkeys": true}));
+    let external = format!("{site}/auth/v1");
+    let named = Sidecar::start(&stage.database, &[("AUTH_EXTERNAL_URL", &external), ("AUTH_COURIER__ENABLED", "false")]);
+    stage.node_with("tests/clients/pages_passkey.mjs", &[("PORT", &port), ("AUTH_BEHIND", &named.url())]);
+}
+
 fn form(sidecar: &Sidecar, path: &str, body: &str) -> Ask {
     sidecar.post(path).header("origin", &sidecar.url()).body("application/x-www-form-urlencoded", body)
 }

@@ -358,6 +358,9 @@ impl Config {
             .parse::<tokio_postgres::Config>()
             .map_err(|error| format!("database.url is not a connection string: {error}"))?;
         check_url("external_url", &self.external_url)?;
+        if let Some(logo) = self.pages.logo_url.as_deref().filter(|url| !url.starts_with('/')) {
+            check_url("pages.logo_url", logo)?;
+        }
         for (name, value) in [
             ("database.pool_size", self.database.pool_size as u64),
             ("database.wait_seconds", self.database.wait_seconds),

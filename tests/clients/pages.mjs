@@ -324,6 +324,7 @@ test('where the second step is left to policies, it is asked for all the same', 
   assert.equal(at(page), '/sign-in/second-step');
   // What needs the second step leads there, too.
   await page.goto(`${API}/account/factors`);
+  assert.equal(at(page), '/account/factors');
   await page.getByRole('link', { name: 'Remove: My phone' }).click();
   await send(page, 'Remove');
   assert.equal(at(page), '/sign-in/second-step');

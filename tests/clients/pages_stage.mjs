@@ -18,11 +18,11 @@ export async function open() {
 export const close = () => browser?.close();
 
 // A browser of its own, at a page of ours.
-export async function visitor(path = '/sign-in', options = {}) {
+export async function visitor(path = '/sign-in', options = {}, api = API) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
-  await page.goto(`${API}${path}`);
+  await page.goto(`${api}${path}`);
   return { context, page };
 }
 

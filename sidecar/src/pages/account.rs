@@ -11,8 +11,9 @@ use crate::error::{Error, Result};
 use crate::server::State;
 
 const OVERVIEW: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'session', auth.get_session(),
-    'factors', auth.list_factors())";
-const SESSIONS: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'sessions', (
+    'factors', auth.list_factors(), 'settings', auth.public_settings())";
+const SESSIONS: &str =
+    "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings(), 'sessions', (
         select pg_catalog.jsonb_agg(pg_catalog.to_jsonb(s) || pg_catalog.jsonb_build_object(
             'began', pg_catalog.to_char(s.created_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
             'seen', pg_catalog.to_char(s.refreshed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')))

@@ -12,9 +12,10 @@ use crate::error::{Error, Result};
 use crate::server::State;
 
 const FACTORS: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'factors', auth.list_factors(),
+    'settings', auth.public_settings(),
     'recovery_codes', case when (auth.get_user() ->> 'is_anonymous')::boolean then 0 else auth.count_recovery_codes() end)";
 /// Also where a factor has to be enrolled before anything else.
-const NEW: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user())";
+const NEW: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings())";
 
 pub fn routes() -> Router<State> {
     Router::new()

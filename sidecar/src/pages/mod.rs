@@ -10,6 +10,7 @@ mod code;
 mod factors;
 mod forgotten;
 mod guard;
+mod passkeys;
 mod render;
 mod second_step;
 mod sign_in;
@@ -23,6 +24,7 @@ use http::header;
 
 use crate::server::State;
 
+const SCRIPT: &str = include_str!("../../templates/pages/passkeys.js");
 const STYLE: &str = include_str!("../../templates/pages/style.css");
 
 /// Nothing where they are switched off; nor beside a captcha, whose widget is a script of somebody else's.
@@ -38,6 +40,8 @@ pub fn routes(state: &State) -> Router<State> {
         .merge(code::routes())
         .merge(account::routes())
         .merge(factors::routes())
+        .merge(passkeys::routes())
+        .route("/pages/passkeys.js", get(async || file("text/javascript; charset=utf-8", SCRIPT)))
         .route("/pages/style.css", get(async || file("text/css; charset=utf-8", STYLE)))
         .route_layer(from_fn_with_state(state.clone(), guard::around))
 }

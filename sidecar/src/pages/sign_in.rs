@@ -1,7 +1,6 @@
 //! /sign-in: address and password.
 
 use axum::Router;
-use axum::extract::State as Shared;
 use axum::response::Response;
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -16,18 +15,20 @@ pub fn routes() -> Router<State> {
     Router::new().route("/sign-in", get(show).post(sign_in))
 }
 
-async fn show(visitor: Visitor) -> Result<Response> {
-    page(&visitor, visitor.query.redirect_to(), None, None).await
+async fn show(mut visitor: Visitor) -> Result<Response> {
+    let redirect_to = visitor.query.redirect_to();
+    page(&mut visitor, redirect_to, None, None).await
 }
 
 async fn page(
-    visitor: &Visitor,
+    visitor: &mut Visitor,
     redirect_to: Option<String>,
     email: Option<String>,
     error: Option<Error>,
 ) -> Result<Response> {
     let outside = visitor.outside(redirect_to.as_deref()).await?;
     let leads_to = outside["leads_to"].as_str();
+    visitor.with_script = outside["settings"]["enable_passkeys"] == true;
     let mut context = json!({"settings": outside["settings"], "redirect_to": leads_to});
     match error {
         None => visitor.page("sign_in", leads_to, context),
@@ -39,7 +40,7 @@ async fn page(
     }
 }
 
-async fn sign_in(Shared(_): Shared<State>, mut visitor: Visitor, form: Form) -> Result<Response> {
+async fn sign_in(mut visitor: Visitor, form: Form) -> Result<Response> {
     let redirect_to = form.0.redirect_to();
     let arguments = [
         Argument::text(form.text("email")),
@@ -59,7 +60,7 @@ async fn sign_in(Shared(_): Shared<State>, mut visitor: Visitor, form: Form) -> 
             visitor.remember(flow);
             Ok(visitor.go("/sign-up/code?done=not_confirmed"))
         }
-        Err(error) if is_of_the_form(&error) => page(&visitor, redirect_to, form.0.get("email"), Some(error)).await,
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, redirect_to, form.0.get("email"), Some(error)).await,
         Err(error) => Err(error),
     }
 }

@@ -32,6 +32,8 @@ pub struct Visitor {
     pub query: Query,
     pub flow: Flow,
     pub is_restricted: bool,
+    /// Whether the page has the script for passkeys.
+    pub with_script: bool,
     caller: Caller,
     headers: HeaderMap,
     jar: Jar,
@@ -75,6 +77,7 @@ impl FromRequestParts<State> for Visitor {
             query: Query::from_request_parts(parts, state).await?,
             flow: kept(&flow_cookie(config)).map(|text| Flow::read(&text)).unwrap_or_default(),
             is_restricted: false,
+            with_script: false,
             // What a header says is for programs.
             caller: Caller { bearer: None, ..caller },
             jar: parts.extensions.get::<Jar>().cloned().unwrap_or_default(),
@@ -243,6 +246,15 @@ impl Visitor {
         guard::go(&self.state.config, page)
     }
 
+    /// Of a page of ours.
+    pub fn address(&self, page: &str) -> String {
+        format!("{}{page}", base_path(&self.state.config))
+    }
+
+    pub fn sentence(&self, error: &Error) -> Value {
+        self.look(None).sentence(error)
+    }
+
     /// The options that every request for a mail has.
     pub fn locale(&self) -> Value {
         json!({"locale": self.lang})
@@ -274,7 +286,7 @@ impl Visitor {
     }
 
     fn look<'a>(&'a self, leads_to: Option<&'a str>) -> Look<'a> {
-        Look { config: &self.state.config, lang: self.lang, leads_to, with_script: false }
+        Look { config: &self.state.config, lang: self.lang, leads_to, with_script: self.with_script }
     }
 }
 
