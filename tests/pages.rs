@@ -33,7 +33,8 @@ fn passkeys_on_the_pages() {
     let site = format!("http://localhost:{port}");
     let stage = Stage::new(&json!({"site_url": site, "mfa_enforcement": "required", "enable_passkeys": true}));
     let external = format!("{site}/auth/v1");
-    let named = Sidecar::start(&stage.database, &[("AUTH_EXTERNAL_URL", &external), ("AUTH_COURIER__ENABLED", "false")]);
+    let named =
+        Sidecar::start(&stage.database, &[("AUTH_EXTERNAL_URL", &external), ("AUTH_COURIER__ENABLED", "false")]);
     stage.node_with("tests/clients/pages_passkey.mjs", &[("PORT", &port), ("AUTH_BEHIND", &named.url())]);
 }
 

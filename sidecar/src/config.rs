@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::client_ip::Network;
 use crate::courier::settings::{Courier, Smtp};
 use crate::outbound;
+use crate::pages::settings::Pages;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -139,17 +140,6 @@ pub struct Compat {
     pub nself: bool,
 }
 
-/// Pages for those who bring no front end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Pages {
-    pub enabled: bool,
-    /// What the app is called, in titles.
-    pub app_name: String,
-    /// An image beside the name.
-    pub logo_url: Option<String>,
-}
-
 /// Apps that may use the site's passkeys.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -262,12 +252,6 @@ impl Default for Cookie {
 impl Default for Metrics {
     fn default() -> Self {
         Metrics { enabled: true }
-    }
-}
-
-impl Default for Pages {
-    fn default() -> Self {
-        Pages { enabled: true, app_name: "Account".into(), logo_url: None }
     }
 }
 

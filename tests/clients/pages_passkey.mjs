@@ -75,7 +75,7 @@ test('a passkey is registered, signs in by the field or by the button, is rename
   await page.getByLabel(/^New name/).fill('My phone');
   await send(page, 'Rename');
   await page.getByRole('heading', { name: 'My phone' }).waitFor();
-  await page.getByRole('link', { name: 'Remove: My phone' }).click();
+  await page.getByRole('link', { name: 'Remove My phone' }).click();
   await accessible(page, 'removing a passkey');
   await send(page, 'Remove');
   await page.getByText('The passkey is removed.').waitFor();

@@ -13,6 +13,7 @@ mod guard;
 mod passkeys;
 mod render;
 mod second_step;
+pub mod settings;
 mod sign_in;
 mod sign_up;
 mod visitor;

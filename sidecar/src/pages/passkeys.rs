@@ -89,7 +89,7 @@ async fn page(visitor: &mut Visitor, to_remove: Option<String>, error: Option<Er
         let passkeys = seen["passkeys"].as_array().into_iter().flatten();
         seen["to_remove"] = json!(passkeys.clone().find(|passkey| passkey["id"] == id.as_str()));
     }
-    visitor.with_script = is_enabled;
+    visitor.with_script = is_enabled && seen["to_remove"].is_null();
     match error {
         None => visitor.page("passkeys", None, seen),
         Some(error) => visitor.page_again("passkeys", None, seen, &error, ""),

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use minijinja::Environment;
 use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Value, json};
 
 use super::visitor::base_path;
@@ -33,6 +33,8 @@ struct Pages {
 /// A test renders each of them, so none of them fails here.
 static PAGES: LazyLock<Pages> = LazyLock::new(|| {
     let mut environment = Environment::new();
+    // A page that asks for less than another leaves out what it has not.
+    environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment
         .add_filter("encoded", |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>());
     for (name, source) in TEMPLATES {

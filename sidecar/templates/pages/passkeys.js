@@ -2,7 +2,6 @@
 'use strict';
 
 const place = document.getElementById('passkey');
-const button = place.querySelector('button');
 const message = place.querySelector('[role=alert]');
 const { base, act } = place.dataset;
 
@@ -55,15 +54,17 @@ async function signIn(mediation) {
   await finish(started, credential, { redirect_to: place.dataset.redirectTo });
 }
 
+const instead = document.getElementById('no-passkey');
 if (window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
   place.hidden = false;
-  button.addEventListener('click', () => {
+  if (instead) instead.hidden = true;
+  place.querySelector('button').addEventListener('click', () => {
     message.textContent = '';
     (act === 'register' ? register() : signIn('optional')).catch(say);
   });
   if (act === 'sign-in') {
     PublicKeyCredential.isConditionalMediationAvailable?.().then((is) => is && signIn('conditional')).catch(say);
   }
-} else {
-  document.getElementById('no-passkey')?.removeAttribute('hidden');
+} else if (instead) {
+  instead.textContent = instead.dataset.notHere;
 }
