@@ -39,6 +39,7 @@ mod enrollment;
 // ways in
 mod password;
 mod otp;
+mod sms;
 mod exchange;
 mod recovery;
 mod anonymous;
@@ -64,7 +65,7 @@ static SHARED: [&dyn platform::shared::AnyArea; 5] =
     [&gate::GATE, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
 
 /// The kinds of codes that a second step takes, in the order in which they are tried.
-static VERIFIERS: [&factors::Verifier; 2] = [&totp::VERIFIER, &factors::recovery::VERIFIER];
+static VERIFIERS: [&factors::Verifier; 3] = [&totp::VERIFIER, &sms::factor::VERIFIER, &factors::recovery::VERIFIER];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]
@@ -81,6 +82,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
     identity::define_settings();
     factors::register(&VERIFIERS);
+    factors::register_sender(sms::factor::challenge);
     platform::silence::install();
     schema::install_drop_guard();
     platform::shared::install(&SHARED);

@@ -22,10 +22,11 @@ fn ada_and_no_worker(database: &Database) -> Person {
     ada
 }
 
-const NOTHING: [(&str, i64); 10] = [
+const NOTHING: [(&str, i64); 11] = [
     ("sessions", 0),
     ("one_time_tokens", 0),
     ("pending_sign_ups", 0),
+    ("sms_codes", 0),
     ("flow_state", 0),
     ("mfa_challenges", 0),
     ("mfa_factors", 0),
@@ -55,7 +56,9 @@ fn plant(superuser: &mut Client, ago: &str, title: &str, user: &Person) {
             insert into auth.one_time_tokens (user_id, purpose, relates_to, expires_at) values
                 ('{user}', '{title} gone', 'x', now() - interval '{ago}'), ('{user}', '{title} live', 'x', now() + interval '1 hour');
             insert into auth.pending_sign_ups (email, expires_at) values
-                ('{title}-gone@example.org', now() - interval '{ago}'), ('{title}-live@example.org', now() + interval '1 hour');",
+                ('{title}-gone@example.org', now() - interval '{ago}'), ('{title}-live@example.org', now() + interval '1 hour');
+            insert into auth.sms_codes (phone, code_hash, expires_at) values
+                ('{title} gone', '', now() - interval '{ago}'), ('{title} live', '', now() + interval '1 hour');",
             user = user.user_id,
         ))
         .unwrap();
@@ -108,6 +111,7 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
         ("sessions", 3),
         ("one_time_tokens", 1),
         ("pending_sign_ups", 1),
+        ("sms_codes", 1),
         ("flow_state", 0),
         ("outbox", 0),
         ("revocations", 1),
@@ -119,6 +123,7 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
         ("sessions where not_after > now()", 2),
         ("one_time_tokens where purpose = 'now live'", 1),
         ("pending_sign_ups where email = 'now-live@example.org'", 1),
+        ("sms_codes where phone = 'now live'", 1),
         ("revocations", 2),
         ("blocked_networks", 2),
         ("users", 1),
@@ -167,6 +172,7 @@ fn cleanup_waits_for_nobody() {
         "sessions where not_after < now()",
         "one_time_tokens where expires_at < now()",
         "pending_sign_ups where expires_at < now()",
+        "sms_codes where expires_at < now()",
         "revocations",
         "blocked_networks",
     ] {

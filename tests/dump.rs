@@ -86,6 +86,7 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
         insert into auth.audit_log (id, slot, event_type, success)
             select gen_random_uuid(), slot, 'test', true from generate_series(0, 23) as slot;
         insert into auth.pending_sign_ups (email, expires_at) values ('carol@example.org', now());
+        insert into auth.sms_codes (phone, code_hash, expires_at) values ('4915112345678', '\\x00', now());
         insert into auth.outbox (id, channel, kind, recipient, message_id, cluster_id)
             values (gen_random_uuid(), 'email', 'otp', 'ada@example.org', '<1@example.org>', 'another');
         insert into auth.templates (name, subject, text_body) values ('otp', 'Your code', '{{ code }}');

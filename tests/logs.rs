@@ -106,6 +106,11 @@ const CALLS: &[(&str, &str)] = &[
 const OTHERS: &[&[&str]] = &[
     &["select auth.sign_up('{secret}@example.org', 'password {secret}')"],
     &["select auth.refresh('{secret}')"],
+    &["select auth.verify_sms_otp('+4915112345678', '{secret}')"],
+    &["select auth.verify_sms_otp('{secret}', '{secret}', '{}', 1)"],
+    &["select auth.confirm_sms(gen_random_uuid(), '{secret}')"],
+    &["select auth.send_mfa_sms('{secret}')"],
+    &["select auth.enroll_sms('+4915112345678', '{\"current_password\": \"{secret}\"}')"],
     &["select auth.verify_token('{secret}')"],
     &["begin; select auth.authenticate('{secret}')"],
     &["select auth.authenticate_session('{secret}')"],

@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod list;
 pub mod one_time;
 pub mod password;
+pub mod phone;
 pub mod pkce;
 pub mod recovery_code;
 pub mod redirect;

@@ -8,7 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::config::{Config, Database};
-use crate::courier::Relay;
+use crate::courier::Transport;
+use crate::courier::settings::Kind;
 use crate::db::{Caller, Db};
 use crate::error::{Error, describe};
 use crate::outbound::{Outbound, OutboundError};
@@ -143,16 +144,17 @@ async fn relay(config: &Config) -> Option<Finding> {
     if !config.courier.enabled {
         return None;
     }
-    if !config.smtp.configured() {
+    let transport = match Transport::new(config) {
+        Ok(transport) => transport,
+        Err(why) => return Some(finding("error", "relay_cannot_be_used", "section smtp", why)),
+    };
+    let Some(transport) = transport else {
         let hint =
             "mail and webhooks wait in the outbox: set it, or courier.enabled = false where another process sends";
         return Some(finding("warning", "mail_is_not_sent", "setting smtp.host", hint));
-    }
-    let tried = match Relay::new(&config.smtp) {
-        Ok(relay) => relay.try_out().await,
-        Err(why) => Err(why),
     };
-    tried.err().map(|why| finding("error", "relay_cannot_be_used", "section smtp", why))
+    let object = if config.mail.transport == Kind::Smtp { "section smtp" } else { "section mail" };
+    transport.try_out().await.err().map(|why| finding("error", "relay_cannot_be_used", object, why))
 }
 
 async fn webhooks(config: &Config, webhooks: &[Webhook]) -> Vec<Finding> {

@@ -14,7 +14,9 @@ mod courier;
 mod db;
 mod doctor;
 mod error;
+mod events;
 mod inbox;
+mod listen;
 mod log;
 mod origin;
 mod outbound;
@@ -53,6 +55,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Look at the mails, and try the relay.
     Mail(courier::command::Mail),
+    /// Try the provider of SMS.
+    Sms(courier::sms_command::Command),
     /// For development: receive mail and show it in a browser, on this machine only.
     Inbox(inbox::Inbox),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
@@ -86,6 +90,10 @@ fn run(arguments: Arguments) -> Result<(), String> {
         Command::Mail(mail) => {
             let config = Config::read_partly(file)?;
             runtime(1)?.block_on(courier::command::run(mail, &config))
+        }
+        Command::Sms(sms) => {
+            let config = Config::read_partly(file)?;
+            runtime(1)?.block_on(courier::sms_command::run(sms, &config))
         }
         Command::Inbox(inbox) => runtime(1)?.block_on(inbox::serve(inbox)),
         Command::Openapi => {

@@ -95,7 +95,7 @@ impl Attributes {
                 self.id = Some(id);
             }
             "email" => self.email = Some(users::parse_email(&text(key, value)?)?),
-            "phone" => self.phone = Some(users::parse_phone(&text(key, value)?)?),
+            "phone" => self.phone = Some(users::parse_phone(&text(key, value)?)?.digits().to_string()),
             "password" => self.password = Some(text(key, value)?),
             "password_hash" => self.password_hash = Some(checked_hash(text(key, value)?)?),
             "email_confirm" => self.email_confirm = Some(switch(key, &value)?),

@@ -6,6 +6,7 @@
 //! that gives more than an account.
 
 mod attributes;
+mod factors;
 mod list;
 
 use pgrx::prelude::*;

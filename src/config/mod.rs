@@ -460,6 +460,7 @@ const PUBLIC: &[&str] = &[
     "mfa_enforcement",
     "enable_sms",
     "sms_otp_length",
+    "notify_events",
 ];
 
 #[pg_extern(sql = false, stable)]

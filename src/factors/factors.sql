@@ -37,7 +37,6 @@ create table auth.mfa_challenges (
     factor_id uuid,
     purpose text not null check (purpose in ('sign_in', 'session')),
     token_hash bytea unique,
-    code_hash bytea,
     way jsonb not null default '{}',
     ip inet,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
@@ -53,7 +52,6 @@ comment on column auth.mfa_challenges.session_id is 'Session that it raises; nul
 comment on column auth.mfa_challenges.factor_id is 'Factor that was chosen; null: any of the account.';
 comment on column auth.mfa_challenges.purpose is 'sign_in: a sign-in whose first step is done; session: a session is raised to aal2.';
 comment on column auth.mfa_challenges.token_hash is 'Keyed digest of the challenge token of a sign-in.';
-comment on column auth.mfa_challenges.code_hash is 'Keyed digest of the code that was sent for it.';
 comment on column auth.mfa_challenges.way is 'How the first step was taken: method, provider, event_type, what the audit says, and when.';
 comment on column auth.mfa_challenges.ip is 'Address that asked for it.';
 comment on column auth.mfa_challenges.created_at is 'When it was made.';

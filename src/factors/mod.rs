@@ -29,7 +29,6 @@ extension_sql_file!("factors.sql", name = "factors", requires = ["email_rules"])
 
 pub const TOTP: &str = "totp";
 pub const PHONE: &str = "phone";
-pub const WEBAUTHN: &str = "webauthn";
 
 /// Longest name of a factor, in characters.
 const LONGEST_NAME: usize = 64;
@@ -151,6 +150,21 @@ pub fn enroll(user_id: Uuid, new: &New<'_>, config: &Config) -> Result<()> {
     if inserted == 0 { Err(Error::MfaFactorNameConflict) } else { Ok(()) }
 }
 
+/// Another name for one that is there.
+pub fn rename(id: Uuid, name: &str) -> Result<()> {
+    static RENAME: Query = Query::write(
+        "update auth.mfa_factors set friendly_name = $2, updated_at = clock_timestamp() where id = $1
+        and not exists (select from auth.mfa_factors as o where o.user_id = mfa_factors.user_id
+            and o.friendly_name = $2 and o.id <> $1)",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    check_name(name)?;
+    match RENAME.execute(&[to_pg(id).into(), name.into()])? {
+        0 => Err(Error::MfaFactorNameConflict),
+        _ => Ok(()),
+    }
+}
+
 fn check_name(name: &str) -> Result<()> {
     match (1..=LONGEST_NAME).contains(&name.chars().count()) && !name.contains(char::is_control) {
         true => Ok(()),
@@ -195,9 +209,6 @@ pub struct Challenge {
     pub factor_id: Option<Uuid>,
     /// How the first step was taken, as the door has written it.
     pub way: Value,
-    pub code_hash: Option<Vec<u8>>,
-    /// Microseconds since 2000-01-01.
-    pub expires_at: i64,
 }
 
 /// A new challenge, and where it is for a sign-in the secret that names it.
@@ -264,13 +275,13 @@ fn time(microseconds: i64) -> Result<TimestampWithTimeZone> {
 /// The challenge of a sign-in by its token, or of a session by its id. One that is over is none.
 pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
     static BY_TOKEN: Query = Query::write(
-        "select c.id, c.user_id, c.session_id, c.factor_id, c.way, c.code_hash, c.expires_at
+        "select c.id, c.user_id, c.session_id, c.factor_id, c.way
         from auth.mfa_challenges as c
         where c.token_hash = $1 and c.expires_at > clock_timestamp()",
         &[Type::BYTEAOID],
     );
     static BY_ID: Query = Query::write(
-        "select c.id, c.user_id, c.session_id, c.factor_id, c.way, c.code_hash, c.expires_at
+        "select c.id, c.user_id, c.session_id, c.factor_id, c.way
         from auth.mfa_challenges as c
         where c.id = $1 and c.session_id is not null and c.expires_at > clock_timestamp()",
         &[Type::UUIDOID],
@@ -282,8 +293,6 @@ pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
             session_id: row.optional(3)?.map(from_pg),
             factor_id: row.optional(4)?.map(from_pg),
             way: row.required::<JsonB>(5)?.0,
-            code_hash: row.optional(6)?,
-            expires_at: row.required::<TimestampWithTimeZone>(7)?.into(),
         })
     };
     if let Ok(id) = Uuid::parse_str(token) {
@@ -335,6 +344,24 @@ static VERIFIERS: OnceLock<&'static [&'static Verifier]> = OnceLock::new();
 /// At the library's start: the kinds of codes that there are, in the order in which they are tried.
 pub fn register(verifiers: &'static [&'static Verifier]) {
     VERIFIERS.get_or_init(|| verifiers);
+}
+
+/// Sends a code for a challenge in a session: to the phone that the factor is.
+pub type Sender = fn(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()>;
+
+static SENDER: OnceLock<Sender> = OnceLock::new();
+
+/// At the library's start.
+pub fn register_sender(sender: Sender) {
+    SENDER.get_or_init(|| sender);
+}
+
+/// For the kinds of factors whose codes are sent.
+pub fn send(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
+    match SENDER.get().filter(|_| factor.kind == PHONE) {
+        Some(send) => send(user_id, factor, challenge_id, config),
+        None => Ok(()),
+    }
 }
 
 /// Uses up what a code has proved, whoever rolls back; for so many microseconds. Refused as a wrong one where somebody was faster.

@@ -42,6 +42,13 @@ pub fn remove(user_id: Uuid) -> Result<()> {
     REMOVE.execute(&[to_pg(user_id).into()]).map(drop)
 }
 
+/// Of how many codes the set is, used ones too; none: there is no set.
+pub fn total(user_id: Uuid) -> Result<i64> {
+    static TOTAL: Query =
+        Query::write("select count(*) from auth.recovery_codes as c where c.user_id = $1", &[Type::UUIDOID]);
+    Ok(TOTAL.first(&[to_pg(user_id).into()], |row| row.required(1))?.unwrap_or(0))
+}
+
 /// How many of them are left.
 pub fn left(user_id: Uuid) -> Result<i64> {
     static LEFT: Query = Query::write(

@@ -65,13 +65,26 @@ pub const CODE: Secret = Secret {
     failure: "otp_failure",
     success: "login_success",
     locked: Some("otp_locked"),
-    lockout: |config| {
-        let (limit, lock) = config.limits.lockout?;
-        let lifetime = config.mail.code_ttl * 1_000_000;
-        Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
-    },
+    lockout: |config| outlasting(config.mail.code_ttl, config),
     tells: is_about_a_token,
 };
+
+/// A code sent by SMS. Its subject is a number, and its lock outlasts every code that is out, as that of mailed ones.
+pub const SMS: Secret = Secret {
+    name: "sms",
+    failure: "sms_failure",
+    success: "login_success",
+    locked: Some("sms_locked"),
+    lockout: |config| outlasting(config.sms.code_ttl, config),
+    tells: is_about_a_token,
+};
+
+/// The lock of codes that live so many seconds.
+fn outlasting(seconds: i64, config: &Config) -> Option<(Limit, i64)> {
+    let (limit, lock) = config.limits.lockout?;
+    let lifetime = seconds * 1_000_000;
+    Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
+}
 
 /// A code of a second factor, of whatever kind and in whatever challenge: one budget for the account, which a new challenge does
 /// not make larger (NIST SP 800-63B section 3.2.2).

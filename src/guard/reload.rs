@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use super::attempt::{CODE, FACTOR, PASSWORD, SPENT, Secret};
+use super::attempt::{CODE, FACTOR, PASSWORD, SMS, SPENT, Secret};
 use super::table::{self, Key, Remembered};
 use crate::config::{Config, Limit};
 use crate::platform::backend;
@@ -10,7 +10,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// Every secret whose guesses are counted.
-const SECRETS: &[&Secret] = &[&PASSWORD, &CODE, &FACTOR];
+const SECRETS: &[&Secret] = &[&PASSWORD, &CODE, &SMS, &FACTOR];
 
 /// How long others wait for the caller who reads them back.
 const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
@@ -60,10 +60,13 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
             left join auth.users as u
                 on u.instance_id = '00000000-0000-0000-0000-000000000000' and u.aud = 'authenticated'
                 and u.email_key = s.subject and u.deleted_at is null
+            left join auth.users as p
+                on p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
+                and p.phone = s.subject and p.deleted_at is null
             left join lateral (
                 select max(a.created_at) as at
                 from auth.audit_log as a
-                where a.user_id = coalesce(u.id, case when s.subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then s.subject::uuid end)
+                where a.user_id = coalesce(u.id, p.id, case when s.subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then s.subject::uuid end)
                     and a.event_type = $5
                     and a.created_at > clock_timestamp() - interval '48 hours'
             ) as g on true
@@ -142,7 +145,8 @@ fn reload_spent() -> Result<()> {
     static SPENT_TOKENS: Query = Query::write(
         "select a.event_data ->> 'token', (a.event_data ->> 'token_ends')::timestamptz
         from auth.audit_log as a
-        where a.event_type in ('otp_failure', 'link_failure', 'mfa_failure', 'login_failure', 'passkey_failure') and a.code <> 'interrupted'
+        where a.event_type in ('otp_failure', 'link_failure', 'sms_failure', 'mfa_failure', 'login_failure', 'passkey_failure')
+            and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
             and (a.event_data ->> 'token_ends')::timestamptz > clock_timestamp()",
         &[],

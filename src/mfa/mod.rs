@@ -6,7 +6,7 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
@@ -53,6 +53,7 @@ fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: 
     let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
     must_be_usable(&asking, &factor)?;
     let asked = factors::challenge_session(asking.user_id, asking.session_id, factor.id, &config)?;
+    factors::send(asking.user_id, &factor, asked.id, &config)?;
     Ok(JsonB(json!({
         "id": asked.id,
         "factor_id": factor.id,
@@ -83,7 +84,7 @@ fn try_verify(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, &["factor_id"])?;
+    let options = options::only(options, &[enrollment::OPTION, "factor_id", "recovery_codes"])?;
     let config = config::current()?;
     let (token, code) = (given(token, "challenge_token")?, given(code, "code")?);
     silence::check_literal(code)?;
@@ -101,7 +102,7 @@ fn try_verify(
     }
     match challenge.session_id {
         None => finish_sign_in(&challenge, code, &config),
-        Some(_) => raise_session(&challenge, code, &config),
+        Some(_) => raise_session(&challenge, code, &options, &config),
     }
 }
 
@@ -127,12 +128,12 @@ fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<
     })
 }
 
-fn raise_session(challenge: &Challenge, code: &str, config: &Config) -> Result<JsonB> {
+fn raise_session(challenge: &Challenge, code: &str, options: &Map<String, Value>, config: &Config) -> Result<JsonB> {
     let asking = asking()?;
     let factor = factors::find(challenge.user_id, challenge.factor_id.ok_or(Error::MfaFactorNotFound)?)?;
     must_be_usable(&asking, &factor)?;
     if !factor.is_verified {
-        enrollment::require(&enrollment::asking()?, &serde_json::Map::new(), config)?;
+        enrollment::require(&enrollment::asking()?, options, config)?;
     }
     factors::guess(challenge.user_id, config, |attempt| {
         let proof = prove(challenge, Some(&factor), code, attempt)?;
@@ -142,9 +143,28 @@ fn raise_session(challenge: &Challenge, code: &str, config: &Config) -> Result<J
         succeeded(challenge.user_id, Some(asking.session_id), &proof)?;
         match factor.is_verified {
             true => door::raise(challenge.user_id, asking.session_id, &proof),
-            false => enrollment::confirm(&asking, &factor, &proof, config),
+            false => confirm(&asking, &factor, &proof, options, config),
         }
     })
+}
+
+/// A client that keeps the whole answer, as that of Supabase does in a browser's storage, takes the recovery codes later.
+fn confirm(
+    asking: &Asking,
+    factor: &Factor,
+    proof: &Proof,
+    options: &Map<String, Value>,
+    config: &Config,
+) -> Result<JsonB> {
+    let wants_codes = options::flag(options, "recovery_codes")?.unwrap_or(true);
+    let mut answer = enrollment::confirm(asking, factor, proof, config)?;
+    if !wants_codes
+        && let Some(members) = answer.0.as_object_mut()
+        && members.remove("recovery_codes").is_some()
+    {
+        recovery::remove(asking.user_id)?;
+    }
+    Ok(answer)
 }
 
 fn prove(challenge: &Challenge, factor: Option<&Factor>, code: &str, attempt: &guard::Attempt) -> Result<Proof> {
@@ -193,12 +213,17 @@ fn try_unenroll(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: &
 fn regenerate_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &["replace"])?;
     let asking = enrollment::asking()?;
     if !factors::is_needed(asking.user_id)? {
         return Err(Error::MfaRecoveryCodesSoleFactor.into());
     }
     presence::require_factor(&asking)?;
+    match options::flag(&options, "replace")? {
+        Some(false) if recovery::total(asking.user_id)? > 0 => return Err(Error::MfaVerifiedFactorExists.into()),
+        Some(true) if recovery::total(asking.user_id)? == 0 => return Err(Error::MfaFactorNotFound.into()),
+        _ => {}
+    }
     let codes = recovery::issue(asking.user_id)?;
     audit::record(&Entry::done("recovery_codes_generated", asking.user_id).in_session(asking.session_id))?;
     Ok(JsonB(json!({"recovery_codes": codes})))
@@ -208,4 +233,36 @@ fn regenerate_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
 fn count_recovery_codes(options: JsonArgument) -> Answer<i64> {
     options::only(options, &[])?;
     Ok(recovery::left(enrollment::asking()?.user_id)?)
+}
+
+#[pg_extern(sql = false)]
+fn get_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
+    options::only(options, &[])?;
+    let user_id = enrollment::asking()?.user_id;
+    match recovery::total(user_id)? {
+        0 => Err(Error::MfaFactorNotFound.into()),
+        total => Ok(JsonB(json!({"id": user_id, "total": total, "remaining": recovery::left(user_id)?}))),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn delete_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_delete_codes(options, &mut user_id);
+    log::outcome("delete_recovery_codes", user_id, &result);
+    Ok(result?)
+}
+
+fn try_delete_codes(options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let asking = enrollment::asking()?;
+    *user_id = Some(asking.user_id);
+    presence::require_factor(&asking)?;
+    if recovery::total(asking.user_id)? == 0 {
+        return Err(Error::MfaFactorNotFound);
+    }
+    recovery::remove(asking.user_id)?;
+    audit::record(&Entry::done("recovery_codes_removed", asking.user_id).in_session(asking.session_id))?;
+    Ok(JsonB(json!({"id": asking.user_id})))
 }

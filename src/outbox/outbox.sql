@@ -114,7 +114,7 @@ as 'MODULE_PATHNAME', 'open_outbox_wrapper';
 
 comment on function auth.open_outbox(uuid, bytea) is 'Internal: what a row of the outbox holds; null if it does not open.';
 
-create function auth.claim_outbox(n integer)
+create function auth.claim_outbox(n integer, channels text[] default null)
 returns table (
     id uuid,
     channel text,
@@ -171,6 +171,7 @@ begin
             where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
                 and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
                 and (o.expires_at is null or o.expires_at > clock_timestamp())
+                and (channels is null or o.channel = any (channels))
             order by o.next_attempt_at
             limit n
             for update skip locked
@@ -195,8 +196,8 @@ begin
 end
 $$;
 
-comment on function auth.claim_outbox(integer) is
-    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Skips what others hold. What has expired becomes expired, and what was taken 12 times without an outcome dead. template is that of auth.templates, or null. For auth_sidecar.';
+comment on function auth.claim_outbox(integer, text[]) is
+    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Only of these channels (email, sms, webhook), or of all. Skips what others hold. What has expired becomes expired, and what was taken 12 times without an outcome dead. template is that of auth.templates, or null. For auth_sidecar.';
 
 create function auth.settle_outbox(results jsonb)
 returns integer

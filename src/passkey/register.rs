@@ -44,6 +44,7 @@ fn start(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<JsonB> {
     options::only(options, &[])?;
     let config = config::current()?;
     let (user_id, session_id) = caller(&config, signed_in)?;
+    guard::count_ceremony(&config)?;
     if stored::count(user_id)? >= MOST {
         return Err(Error::TooManyPasskeys);
     }

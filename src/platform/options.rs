@@ -43,6 +43,14 @@ pub fn only(options: JsonArgument, known: &[&str]) -> Result<Map<String, Value>>
 }
 
 /// An argument that SQL lets be null and we do not.
+pub fn flag(options: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(yes)) => Ok(Some(*yes)),
+        Some(_) => Err(Error::invalid(format!("{name} is neither true nor false"), "give a JSON boolean")),
+    }
+}
+
 pub fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
     argument.ok_or_else(|| Error::invalid(format!("{name} is null"), format!("give {name}")))
 }

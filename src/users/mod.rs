@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use auth_core::email::Email;
+use auth_core::phone::Phone;
 
 use crate::email_rules;
 use crate::hooks::{self, Event};
@@ -104,6 +105,16 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
             is_email_confirmed: row.required(3)?,
         })
     })
+}
+
+/// The account with this number, proved or not.
+pub fn find_by_phone(phone: &Phone) -> Result<Option<Uuid>> {
+    static FIND: Query = Query::write(
+        "select id from auth.users
+        where instance_id = $1::uuid and aud = $2 and phone = $3 and deleted_at is null",
+        &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
+    );
+    FIND.first(&[INSTANCE.into(), AUDIENCE.into(), phone.digits().into()], |row| row.required(1).map(from_pg))
 }
 
 /// Holds the account's row until the transaction ends.
@@ -436,14 +447,10 @@ pub fn parse_email(text: &str) -> Result<Email> {
     Email::parse(text).map_err(|reason| Error::EmailAddressInvalid(format!("the address {reason}")))
 }
 
-/// A phone number in E.164 as it is stored: digits without the plus.
-pub fn parse_phone(text: &str) -> Result<String> {
-    let digits: String = text.trim().trim_start_matches('+').chars().filter(|character| *character != ' ').collect();
-    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number || digits.starts_with('0') {
-        return Err(Error::invalid("phone is not a phone number", "E.164, such as +4915112345678"));
-    }
-    Ok(digits)
+/// The one place where a number becomes one.
+pub fn parse_phone(text: &str) -> Result<Phone> {
+    Phone::parse(text)
+        .map_err(|reason| Error::invalid(format!("the phone number {reason}"), "E.164, such as +4915112345678"))
 }
 
 /// Refuses an address that no account may take here. Asked again when it is taken, so that no way in forgets it; a flow asks

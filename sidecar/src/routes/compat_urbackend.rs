@@ -67,7 +67,7 @@ async fn sign_up(Shared(state): Shared<State>, caller: Caller, Json(account): Js
 async fn login(Shared(state): Shared<State>, caller: Caller, Json(login): Json<Login>) -> Result<Response> {
     let arguments = [Argument::text(login.email), Argument::text(login.password), Argument::Json(json!({}))];
     let answer = state.db.call(&caller, "select auth.sign_in($1, $2, $3)", &arguments).await?;
-    Ok(session(answer, "Login successful", Way::Password))
+    Ok(answer::challenge(&answer).unwrap_or_else(|| session(answer, "Login successful", Way::Password)))
 }
 
 async fn refresh(
@@ -89,7 +89,7 @@ async fn logout(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Res
 }
 
 async fn me(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
-    answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
+    answer::user(state.db.call(&caller, answer::WHO_HAS_SIGNED_IN, &[]).await?)
 }
 
 /// Without a session, where the address is to be confirmed first, the tokens are null.
