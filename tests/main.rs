@@ -91,6 +91,7 @@ mod otp;
 mod otp_kinds;
 mod otp_races;
 mod outbox;
+mod pages;
 mod passkey;
 mod passkey_forged;
 mod passkey_limits;

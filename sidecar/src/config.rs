@@ -13,6 +13,7 @@ use crate::client_ip::Network;
 use crate::courier::settings::{Courier, Mail, Smtp};
 use crate::courier::sms_settings;
 use crate::outbound;
+use crate::pages::settings::Pages;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +29,7 @@ pub struct Config {
     pub outbound: outbound::Settings,
     pub metrics: Metrics,
     pub compat: Compat,
+    pub pages: Pages,
     pub apps: Apps,
     pub events: Events,
     pub log: Log,
@@ -204,6 +206,7 @@ impl Default for Config {
             outbound: outbound::Settings::default(),
             metrics: Metrics::default(),
             compat: Compat::default(),
+            pages: Pages::default(),
             apps: Apps::default(),
             events: Events::default(),
             log: Log::default(),
@@ -384,6 +387,9 @@ impl Config {
             .parse::<tokio_postgres::Config>()
             .map_err(|error| format!("database.url is not a connection string: {error}"))?;
         check_url("external_url", &self.external_url)?;
+        if let Some(logo) = self.pages.logo_url.as_deref().filter(|url| !url.starts_with('/')) {
+            check_url("pages.logo_url", logo)?;
+        }
         for (name, value) in [
             ("database.pool_size", self.database.pool_size as u64),
             ("database.wait_seconds", self.database.wait_seconds),

@@ -110,6 +110,11 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("worker_unavailable", 503),
 ];
 
+/// Whether this service or the database means something by the word, and not a hook of the application.
+pub fn is_ours(code: &str) -> bool {
+    status_of(code).is_some()
+}
+
 fn status_of(code: &str) -> Option<StatusCode> {
     let status = STATUS_OF_CODE.iter().find(|(word, _)| *word == code)?.1;
     StatusCode::from_u16(status).ok()

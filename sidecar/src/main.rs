@@ -21,6 +21,7 @@ mod log;
 mod origin;
 mod outbound;
 mod page;
+mod pages;
 mod request;
 mod respond;
 mod routes;

@@ -55,7 +55,7 @@ fn page(status: StatusCode, title: &str, content: &str, leads_to: &str) -> Respo
 }
 
 /// The origin of a web address, or the scheme of an app's.
-fn form_target(url: &str) -> String {
+pub fn form_target(url: &str) -> String {
     let Some((scheme, _)) = url.split_once(':') else { return String::new() };
     let target = if ["http", "https"].contains(&scheme) { origin_of(url).to_owned() } else { format!("{scheme}:") };
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.:/[]".contains(&byte);

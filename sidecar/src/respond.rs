@@ -19,6 +19,10 @@ use crate::{counters, origin};
 /// Since this date, errors are `{"code": word, "message": text}`.
 const NEW_ERRORS_SINCE: &str = "2024-01-01";
 
+/// A mark of answers that are for pages of this site alone, whatever `cors.origins` says.
+#[derive(Clone)]
+pub struct NotForOtherOrigins;
+
 /// Which route answered, for log and counters.
 #[derive(Clone)]
 struct Template(String);
@@ -58,7 +62,9 @@ pub async fn respond(app: Router, state: &State, request: Request) -> Response {
         // Without it, clients do not look for `code`.
         response.headers_mut().insert("x-supabase-api-version", version);
     }
-    state.cors.mark(origin_header.as_ref(), response.headers_mut());
+    if response.extensions().get::<NotForOtherOrigins>().is_none() {
+        state.cors.mark(origin_header.as_ref(), response.headers_mut());
+    }
     secure(response.headers_mut(), state.config.is_https());
     note(&method, template.as_deref(), &response, started);
     response

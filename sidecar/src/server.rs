@@ -26,7 +26,7 @@ use crate::db::Db;
 use crate::error::Error;
 use crate::events::{self, Events};
 use crate::outbound::Outbound;
-use crate::{counters, respond, routes};
+use crate::{counters, pages, respond, routes};
 
 /// What every handler can reach. There is nothing in it that a request changes.
 #[derive(Clone)]
@@ -87,7 +87,7 @@ pub async fn serve(config: Config) -> Result<(), String> {
 }
 
 fn router(state: State) -> Router {
-    let api = routes::api();
+    let api = routes::api().merge(pages::routes(&state));
     Router::new()
         .nest("/auth/v1", api.clone())
         .merge(api)

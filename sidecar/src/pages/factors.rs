@@ -1,0 +1,158 @@
+//! /account/factors: authenticator apps and recovery codes. What is shown once is in the answer to the form that asked for it:
+//! there is no address under which it could be had again.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::visitor::{Flow, Form, Visitor, is_of_the_form};
+use crate::db::Argument;
+use crate::error::{Error, Result};
+use crate::server::State;
+
+const FACTORS: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'factors', auth.list_factors(),
+    'settings', auth.public_settings(),
+    'recovery_codes', case when (auth.get_user() ->> 'is_anonymous')::boolean then 0 else auth.count_recovery_codes() end)";
+/// Also where a factor has to be enrolled before anything else.
+const NEW: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings())";
+
+pub fn routes() -> Router<State> {
+    Router::new()
+        .route("/account/factors", get(show))
+        .route("/account/factors/new", get(show_new).post(enrol))
+        .route("/account/factors/confirm", post(confirm))
+        .route("/account/factors/remove", get(ask_to_remove).post(remove))
+        .route("/account/factors/recovery-codes", post(new_recovery_codes))
+        .route("/account/factors/done", post(done))
+}
+
+async fn show(mut visitor: Visitor) -> Result<Response> {
+    page(&mut visitor, None, None).await
+}
+
+async fn page(visitor: &mut Visitor, to_remove: Option<String>, error: Option<Error>) -> Result<Response> {
+    let mut seen = visitor.call_as_user(FACTORS, &[]).await?;
+    let factors = seen["factors"].as_array().cloned().unwrap_or_default();
+    let (verified, unverified): (Vec<Value>, Vec<Value>) =
+        factors.into_iter().partition(|factor| factor["status"] == "verified");
+    if let Some(id) = to_remove {
+        seen["to_remove"] = json!(verified.iter().chain(&unverified).find(|factor| factor["id"] == id.as_str()));
+    }
+    seen["factors"] = json!(verified);
+    seen["unverified"] = json!(unverified);
+    match error {
+        None => visitor.page("factors", None, seen),
+        Some(error) => visitor.page_again("factors", None, seen, &error, ""),
+    }
+}
+
+async fn show_new(mut visitor: Visitor) -> Result<Response> {
+    new_page(&mut visitor, None, None).await
+}
+
+async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Error>) -> Result<Response> {
+    let mut seen = visitor.call_as_user(NEW, &[]).await?;
+    if seen["user"].is_null() || !visitor.may_take("enrollment") {
+        return Err(Error::no_authorization());
+    }
+    seen["is_restricted"] = json!(visitor.is_restricted);
+    seen["name"] = json!(name);
+    let Some(error) = error else { return visitor.page("enrol", None, seen) };
+    let field = match error.code() {
+        "validation_failed" if error.message().contains("current_password") => "current",
+        "current_password_invalid" | "current_password_required" => "current",
+        _ => "name",
+    };
+    seen["needs_password"] = json!(field == "current");
+    visitor.page_again("enrol", None, seen, &error, field)
+}
+
+async fn enrol(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let options = form.0.get("current").map_or_else(|| json!({}), |password| json!({"current_password": password}));
+    let arguments = [Argument::Text(form.0.get("name")), Argument::Json(options)];
+    match visitor.call_as_user("select auth.enroll_totp($1, $2)", &arguments).await {
+        Ok(enrolled) => {
+            let secret = enrolled["secret"].as_str().unwrap_or_default();
+            let context = json!({"enrolled": {
+                "factor_id": enrolled["factor_id"],
+                "qr_code": enrolled["qr_code"],
+                "key": grouped(secret),
+                "uri": enrolled["otpauth_uri"],
+            }, "is_restricted": visitor.is_restricted});
+            visitor.page("enrol", None, context)
+        }
+        Err(error) if is_of_the_form(&error) => new_page(&mut visitor, form.0.get("name"), Some(error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// In groups of four, as people copy it.
+fn grouped(secret: &str) -> String {
+    let mut text = String::with_capacity(secret.len() * 5 / 4);
+    for (at, character) in secret.chars().enumerate() {
+        if at > 0 && at % 4 == 0 {
+            text.push(' ');
+        }
+        text.push(character);
+    }
+    text
+}
+
+async fn confirm(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let code: String = form.text("code").split_whitespace().collect();
+    let options = form.0.get("current").map_or_else(|| json!({}), |password| json!({"current_password": password}));
+    let arguments = [form.id("factor")?, Argument::text(code), Argument::Json(options)];
+    match visitor.call_as_user("select auth.confirm_totp($1, $2, $3)", &arguments).await {
+        Ok(answer) if answer["recovery_codes"].is_array() => {
+            visitor.keep(&answer);
+            let step = (answer["status"] == "password_change_required").then(|| "password".to_owned());
+            visitor.remember(Flow { step, ..visitor.flow.clone() });
+            visitor.page("recovery_codes", None, json!({"codes": answer["recovery_codes"]}))
+        }
+        Ok(answer) if visitor.flow.step.is_some() => visitor.arrive(&answer).await,
+        Ok(answer) => {
+            visitor.keep(&answer);
+            Ok(visitor.go("/account/factors?done=factor_added"))
+        }
+        // The key is not shown a second time: whoever has scanned it has it.
+        Err(error) if is_of_the_form(&error) => {
+            let context =
+                json!({"enrolled": {"factor_id": form.text("factor")}, "is_restricted": visitor.is_restricted});
+            visitor.page_again("enrol", None, context, &error, "code")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The codes are kept somewhere: on to where the person was going.
+async fn done(mut visitor: Visitor) -> Result<Response> {
+    if visitor.flow.redirect_to.is_none() {
+        return Ok(visitor.go("/account/factors?done=factor_added"));
+    }
+    let session = json!({"status": "session"});
+    visitor.arrive(&session).await
+}
+
+async fn ask_to_remove(mut visitor: Visitor) -> Result<Response> {
+    let id = visitor.query.get("id");
+    page(&mut visitor, id, None).await
+}
+
+async fn remove(mut visitor: Visitor, form: Form) -> Result<Response> {
+    match visitor.call_as_user("select auth.unenroll_factor($1)", &[form.id("id")?]).await {
+        Ok(_) => Ok(visitor.go("/account/factors?done=factor_removed")),
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, None, Some(error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+async fn new_recovery_codes(mut visitor: Visitor) -> Result<Response> {
+    match visitor.call_as_user("select auth.regenerate_recovery_codes()", &[]).await {
+        Ok(answer) => {
+            visitor.page("recovery_codes", None, json!({"codes": answer["recovery_codes"], "is_new_set": true}))
+        }
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, None, Some(error)).await,
+        Err(error) => Err(error),
+    }
+}

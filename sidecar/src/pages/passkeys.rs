@@ -1,0 +1,149 @@
+//! Passkeys: signing in with one, and /account/passkeys. The device answers through a script, which posts what it says as JSON;
+//! the session goes into the cookies here too, and the script is told nothing but where to go.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::visitor::{Flow, Form, Visitor, is_of_the_form};
+use crate::answer::{self, Way};
+use crate::db::Argument;
+use crate::error::{Error, Result};
+use crate::request::{Json, given};
+use crate::server::State;
+
+const PASSKEYS: &str =
+    "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings(),
+    'passkeys', (select coalesce(pg_catalog.jsonb_agg(pg_catalog.to_jsonb(p) || pg_catalog.jsonb_build_object(
+        'made', pg_catalog.to_char(p.created_at at time zone 'UTC', 'YYYY-MM-DD'),
+        'used', pg_catalog.to_char(p.last_used_at at time zone 'UTC', 'YYYY-MM-DD'))), '[]')
+        from auth.list_passkeys() as p))";
+
+pub fn routes() -> Router<State> {
+    Router::new()
+        .route("/sign-in/passkey/start", post(start_sign_in))
+        .route("/sign-in/passkey/finish", post(finish_sign_in))
+        .route("/account/passkeys", get(show))
+        .route("/account/passkeys/start", post(start_registration))
+        .route("/account/passkeys/finish", post(finish_registration))
+        .route("/account/passkeys/rename", post(rename))
+        .route("/account/passkeys/remove", get(ask_to_remove).post(remove))
+}
+
+/// What the authenticator answered.
+#[derive(Deserialize)]
+struct Finished {
+    challenge_id: Uuid,
+    credential: Value,
+    name: Option<String>,
+    redirect_to: Option<String>,
+}
+
+async fn start_sign_in(visitor: Visitor) -> Result<Response> {
+    match visitor.call("select auth.start_passkey_sign_in()", &[]).await {
+        Ok(started) => Ok(answer::json(&started)),
+        Err(error) => told(&visitor, error),
+    }
+}
+
+async fn finish_sign_in(mut visitor: Visitor, Json(finished): Json<Finished>) -> Result<Response> {
+    let arguments = [
+        Argument::Uuid(finished.challenge_id),
+        Argument::Json(finished.credential),
+        Argument::Json(json!({"mfa": "session"})),
+    ];
+    match visitor.call("select auth.finish_passkey_sign_in($1, $2, $3)", &arguments).await {
+        Ok(answer) => {
+            answer::count(Way::Passkey);
+            visitor.flow = Flow { redirect_to: given(finished.redirect_to), ..Flow::default() };
+            let arrived = visitor.arrive(&answer).await?;
+            let location = arrived.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+            Ok(answer::json(&json!({"location": location})))
+        }
+        Err(error) => told(&visitor, error),
+    }
+}
+
+/// A refusal as the script shows it. Where the session is over, the page itself says so when it is opened again.
+fn told(visitor: &Visitor, error: Error) -> Result<Response> {
+    if error.status().is_server_error() {
+        return Err(error);
+    }
+    let mut response = answer::json(&json!({"sentence": visitor.sentence(&error)}));
+    *response.status_mut() = error.status();
+    Ok(response)
+}
+
+async fn show(mut visitor: Visitor) -> Result<Response> {
+    page(&mut visitor, None, None).await
+}
+
+async fn page(visitor: &mut Visitor, to_remove: Option<String>, error: Option<Error>) -> Result<Response> {
+    let mut seen = visitor.call_as_user(PASSKEYS, &[]).await?;
+    let is_enabled = seen["settings"]["enable_passkeys"] == true;
+    if let Some(id) = to_remove {
+        let passkeys = seen["passkeys"].as_array().into_iter().flatten();
+        seen["to_remove"] = json!(passkeys.clone().find(|passkey| passkey["id"] == id.as_str()));
+    }
+    visitor.with_script = is_enabled && seen["to_remove"].is_null();
+    match error {
+        None => visitor.page("passkeys", None, seen),
+        Some(error) => visitor.page_again("passkeys", None, seen, &error, ""),
+    }
+}
+
+async fn start_registration(mut visitor: Visitor) -> Result<Response> {
+    match visitor.call_as_user("select auth.start_passkey_registration()", &[]).await {
+        Ok(started) => Ok(answer::json(&started)),
+        Err(error) => told(&visitor, error),
+    }
+}
+
+async fn finish_registration(mut visitor: Visitor, Json(finished): Json<Finished>) -> Result<Response> {
+    let arguments = [
+        Argument::Uuid(finished.challenge_id),
+        Argument::Json(finished.credential),
+        Argument::Text(given(finished.name)),
+    ];
+    match visitor.call_as_user("select auth.finish_passkey_registration($1, $2, $3)", &arguments).await {
+        Ok(_) => {
+            let location = visitor.address("/account/passkeys?done=passkey_added");
+            Ok(answer::json(&json!({"location": location})))
+        }
+        Err(error) => told(&visitor, error),
+    }
+}
+
+async fn rename(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let arguments = [form.id("id")?, Argument::Text(form.0.get("name"))];
+    changed(
+        visitor.call_as_user("select auth.rename_passkey($1, $2)", &arguments).await,
+        &mut visitor,
+        "passkey_renamed",
+    )
+    .await
+}
+
+async fn ask_to_remove(mut visitor: Visitor) -> Result<Response> {
+    let id = visitor.query.get("id");
+    page(&mut visitor, id, None).await
+}
+
+async fn remove(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let removed = visitor.call_as_user("select auth.delete_passkey($1)", &[form.id("id")?]).await;
+    changed(removed, &mut visitor, "passkey_removed").await
+}
+
+async fn changed(result: Result<Value>, visitor: &mut Visitor, done: &str) -> Result<Response> {
+    match result {
+        Ok(_) => Ok(visitor.go(&format!("/account/passkeys?done={done}"))),
+        Err(error) if is_of_the_form(&error) && error.status() != StatusCode::NOT_FOUND => {
+            page(visitor, None, Some(error)).await
+        }
+        Err(error) => Err(error),
+    }
+}

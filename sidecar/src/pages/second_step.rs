@@ -1,0 +1,84 @@
+//! /sign-in/second-step: a code of an authenticator app or of a phone, or a recovery code. The session that waits for it is
+//! restricted: it sees its factors and nothing else.
+
+use axum::Router;
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+
+use super::visitor::{Form, Visitor, is_of_the_form};
+use crate::db::Argument;
+use crate::error::{Error, Result};
+use crate::server::State;
+
+const LOOK: &str = "select pg_catalog.jsonb_build_object('factors', auth.list_factors(),
+    'leads_to', case when auth.redirect_allowed($1) then $1 end)";
+const VERIFY: &str = "select auth.verify_totp(auth.challenge_factor($1) ->> 'id', $2)";
+/// Of a challenge that was sent for.
+const VERIFY_SENT: &str = "select auth.verify_totp($1, $2)";
+
+pub fn routes() -> Router<State> {
+    Router::new().route("/sign-in/second-step", get(show).post(verify)).route("/sign-in/second-step/send", post(send))
+}
+
+async fn show(mut visitor: Visitor) -> Result<Response> {
+    page(&mut visitor, None).await
+}
+
+async fn page(visitor: &mut Visitor, error: Option<Error>) -> Result<Response> {
+    let redirect_to = visitor.flow.redirect_to.clone().unwrap_or_default();
+    let seen = visitor.call_as_user(LOOK, &[Argument::text(redirect_to)]).await?;
+    let verified: Vec<&Value> = seen["factors"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|factor| factor["status"].as_str().is_none_or(|status| status == "verified"))
+        .collect();
+    let chosen = visitor.query.get("factor");
+    let factor = chosen
+        .and_then(|id| verified.iter().copied().find(|factor| factor["id"] == id.as_str()))
+        .or_else(|| verified.iter().copied().find(|factor| factor["factor_type"] == "totp"))
+        .or_else(|| verified.first().copied());
+    let context = json!({
+        "factors": verified,
+        "factor": factor,
+        "challenge": visitor.query.get("challenge"),
+        "by_recovery_code": visitor.query.get("by").as_deref() == Some("recovery-code"),
+    });
+    let leads_to = seen["leads_to"].as_str();
+    match error {
+        None => visitor.page("second_step", leads_to, context),
+        Some(error) => visitor.page_again("second_step", leads_to, context, &error, "code"),
+    }
+}
+
+async fn verify(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let code = Argument::text(spaceless(&form.text("code")));
+    let answer = match form.0.get("challenge") {
+        Some(challenge) => visitor.call_as_user(VERIFY_SENT, &[Argument::text(challenge), code]).await,
+        None => visitor.call_as_user(VERIFY, &[form.id("factor")?, code]).await,
+    };
+    match answer {
+        Ok(answer) => visitor.arrive(&answer).await,
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, Some(error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// Codes are shown in groups, and typed as they are shown.
+fn spaceless(code: &str) -> String {
+    code.split_whitespace().collect()
+}
+
+/// A code by SMS.
+async fn send(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let factor = form.text("factor");
+    match visitor.call_as_user("select auth.challenge_factor($1)", &[form.id("factor")?]).await {
+        Ok(challenge) => {
+            let id = challenge["id"].as_str().unwrap_or_default();
+            Ok(visitor.go(&format!("/sign-in/second-step?factor={factor}&challenge={id}&done=code_sent")))
+        }
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, Some(error)).await,
+        Err(error) => Err(error),
+    }
+}

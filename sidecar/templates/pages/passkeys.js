@@ -1,0 +1,70 @@
+// Passkeys, the only part of the pages that needs a script. What a page wants is in the data of its element #passkey.
+'use strict';
+
+const place = document.getElementById('passkey');
+const message = place.querySelector('[role=alert]');
+const { base, act } = place.dataset;
+
+async function ask(step, body) {
+  const answer = await fetch(`${base}/${step}`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json' },
+    body: JSON.stringify(body),
+  });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.sentence ?? place.dataset.failed);
+  return told;
+}
+
+// What a person has cancelled needs no words.
+function say(error) {
+  const isCancelled = ['AbortError', 'NotAllowedError'].includes(error.name);
+  message.textContent = isCancelled ? '' : error.name === 'Error' ? error.message : place.dataset.failed;
+}
+
+async function finish(started, credential, more) {
+  const { location } = await ask('finish', { challenge_id: started.challenge_id, credential: credential.toJSON(), ...more });
+  window.location.assign(location);
+}
+
+async function register() {
+  const started = await ask('start', {});
+  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(started.options);
+  const credential = await navigator.credentials.create({ publicKey });
+  await finish(started, credential, { name: document.getElementById('name').value });
+}
+
+// One challenge for the offer in the field and for the button.
+let begun;
+let offer;
+
+async function begin() {
+  if (!begun || begun.expires_at * 1000 < Date.now() + 60_000) begun = await ask('start', {});
+  return begun;
+}
+
+async function signIn(mediation) {
+  offer?.abort();
+  offer = new AbortController();
+  const { signal } = offer;
+  const started = await begin();
+  const publicKey = PublicKeyCredential.parseRequestOptionsFromJSON(started.options);
+  const credential = await navigator.credentials.get({ publicKey, mediation, signal });
+  begun = undefined;
+  await finish(started, credential, { redirect_to: place.dataset.redirectTo });
+}
+
+const instead = document.getElementById('no-passkey');
+if (window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
+  place.hidden = false;
+  if (instead) instead.hidden = true;
+  place.querySelector('button').addEventListener('click', () => {
+    message.textContent = '';
+    (act === 'register' ? register() : signIn('optional')).catch(say);
+  });
+  if (act === 'sign-in') {
+    PublicKeyCredential.isConditionalMediationAvailable?.().then((is) => is && signIn('conditional')).catch(say);
+  }
+} else if (instead) {
+  instead.textContent = instead.dataset.notHere;
+}

@@ -1,0 +1,116 @@
+// Passkeys on the hosted pages, in Chromium with its virtual authenticator. They need a name: the service is at http://localhost.
+import assert from 'node:assert/strict';
+import { createServer, request } from 'node:http';
+import test, { after, before } from 'node:test';
+
+import { PASSWORD, person, sql } from './stage.mjs';
+import { accessible, at, close, holdsNoToken, open, send, visitor } from './pages_stage.mjs';
+
+const API = `http://localhost:${process.env.PORT}/auth/v1`;
+
+// Passes everything on to the sidecar, as a proxy of production does.
+const proxy = createServer((asked, answer) => {
+  const { method, url, headers } = asked;
+  const passed = request(`${process.env.AUTH_BEHIND}${url}`, { method, headers }, (came) => {
+    answer.writeHead(came.statusCode, came.rawHeaders);
+    came.pipe(answer);
+  });
+  asked.pipe(passed);
+});
+
+before(async () => {
+  await open();
+  await new Promise((resume) => proxy.listen(process.env.PORT, 'localhost', resume));
+});
+after(async () => {
+  await close();
+  proxy.closeAllConnections();
+  proxy.close();
+});
+
+async function device(context, page, isPresent = true) {
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('WebAuthn.enable');
+  const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
+    automaticPresenceSimulation: isPresent };
+  const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', { options });
+  return { cdp, authenticatorId };
+}
+
+async function signIn(page, email) {
+  await page.getByLabel('E-mail address').fill(email);
+  await page.getByLabel('Password', { exact: true }).fill(PASSWORD);
+  await send(page, 'Sign in');
+}
+
+test('a passkey is registered, signs in by the field or by the button, is renamed and removed', async () => {
+  const hostile = '<img src=x onerror=alert(1)>';
+  const { email } = await person();
+  const { context, page } = await visitor('/sign-in', {}, API);
+  let alerted = false;
+  page.on('dialog', async (dialog) => { alerted = true; await dialog.dismiss(); });
+  await signIn(page, email);
+  const { cdp, authenticatorId } = await device(context, page);
+  await page.getByRole('link', { name: 'Passkeys' }).click();
+  await page.getByRole('button', { name: 'Add a passkey' }).waitFor();
+  await accessible(page, 'no passkey');
+  await page.getByLabel('Name', { exact: true }).fill(hostile);
+  await Promise.all([page.waitForURL(/done=passkey_added/), page.getByRole('button', { name: 'Add a passkey' }).click()]);
+  await page.getByText('Your passkey is added.').waitFor();
+  await page.getByRole('heading', { name: hostile }).waitFor();
+  assert.equal(await page.locator('img').count(), 0);
+  await accessible(page, 'a passkey');
+
+  await send(page, 'Sign out');
+  // The field offers it, and the person takes it: the virtual device says yes by itself, or the button is pressed.
+  const button = page.getByRole('button', { name: 'Use a passkey' });
+  await Promise.all([page.waitForURL(/\/account$/), button.click({ timeout: 2000 }).catch(() => {})]);
+  await page.getByText(email).first().waitFor();
+  await holdsNoToken(page);
+  const [{ aal, amr }] = await sql(`select aal, amr -> 0 ->> 'method' as amr from auth.sessions
+    where user_id = (select id from auth.users where email = $1) order by created_at desc limit 1`, [email]);
+  assert.deepEqual([aal, amr], ['aal2', 'passkey']);
+
+  await page.getByRole('link', { name: 'Passkeys' }).click();
+  await page.getByLabel(/^New name/).fill('My phone');
+  await send(page, 'Rename');
+  await page.getByRole('heading', { name: 'My phone' }).waitFor();
+  await page.getByRole('link', { name: 'Remove My phone' }).click();
+  await accessible(page, 'removing a passkey');
+  await send(page, 'Remove');
+  await page.getByText('The passkey is removed.').waitFor();
+
+  // The device still has it; it is nobody's now.
+  await cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled: false });
+  await send(page, 'Sign out');
+  await cdp.send('WebAuthn.setAutomaticPresenceSimulation', { authenticatorId, enabled: true });
+  await page.getByRole('button', { name: 'Use a passkey' }).click();
+  await page.getByText('That passkey does not work here.').waitFor();
+  assert.equal(at(page), '/sign-in');
+  assert.equal(alerted, false);
+});
+
+test('without a script the page signs in by password as ever', async () => {
+  const { email } = await person();
+  const { page } = await visitor('/sign-in', { javaScriptEnabled: false }, API);
+  assert.equal(await page.getByRole('button', { name: 'Use a passkey' }).count(), 0);
+  await signIn(page, email);
+  await page.getByRole('link', { name: 'Passkeys' }).click();
+  await page.getByText('Passkeys need JavaScript.').waitFor();
+});
+
+test('the field for the address offers passkeys', async () => {
+  const { context, page } = await visitor('/sign-in', {}, API);
+  await context.addInitScript(() => {
+    globalThis.asked = [];
+    const { get } = CredentialsContainer.prototype;
+    CredentialsContainer.prototype.get = function (options) {
+      globalThis.asked.push(options.mediation);
+      return get.call(this, options);
+    };
+  });
+  await page.reload({ waitUntil: 'networkidle' });
+  assert.match(await page.getByLabel('E-mail address').getAttribute('autocomplete'), /\bwebauthn$/);
+  await page.waitForFunction(() => globalThis.asked.includes('conditional'));
+  await accessible(page, 'signing in by passkey');
+});
