@@ -85,7 +85,8 @@ async fn follow(state: State, caller: Caller, user_id: Uuid, mut stream: Stream,
             Err(error) => !error.is_passing(),
         };
         let is_event = chunk.starts_with("event");
-        if ((is_event || !is_over) && sender.send(chunk).await.is_err()) || is_over {
+        let is_sent = (is_event || !is_over) && sender.send(chunk).await.is_ok();
+        if is_over || !is_sent {
             return;
         }
     }
