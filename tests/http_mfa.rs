@@ -1,11 +1,11 @@
 //! Second factors over HTTP: what a session of the first step may do, what raises it, and what does not.
 
-use auth_harness::{Ask, Client, Cluster, Database, Reply, Sidecar, Totp, claims, try_acting};
+use auth_harness::{Ask, Client, Cluster, Database, Reply, Sidecar, Totp, claims, mails, try_acting};
 use serde_json::{Value, json};
 
 use crate::http_accounts::{PASSWORD, refused, sign_up, text};
 use crate::mfa::forget_steps;
-use crate::otp::{mailing, mails};
+use crate::otp::mailing;
 use crate::refresh::configure;
 use crate::sms::texting;
 use crate::sms_factor::the_sms;
