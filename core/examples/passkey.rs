@@ -70,7 +70,7 @@ fn main() -> Result<(), Failure> {
         }));
         let challenge = hex(&signed["challenge"])?;
         let stored = Stored { public_key: &registered.public_key, is_backup_eligible: registered.is_backup_eligible };
-        let mut ours = || {
+        let ours = || {
             rate(|| {
                 let assertion = Assertion::read(black_box(&signed_json)).map_err(|refused| format!("{refused:?}"))?;
                 assertion.verify(&stored, &expected(&challenge)).map_err(|refused| format!("{refused:?}"))?;
@@ -81,7 +81,7 @@ fn main() -> Result<(), Failure> {
         let message = [&hex(&signed["authenticatorData"])?, client_data.as_ref()].concat();
         let signature = hex(&signed["signature"])?;
         let key = bare_key(&registered.public_key);
-        let mut bare = || {
+        let bare = || {
             rate(|| {
                 let key = UnparsedPublicKey::new(algorithm, black_box(&key));
                 key.verify(&message, &signature).map_err(|_| "the signature is wrong".into())
