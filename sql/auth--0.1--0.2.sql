@@ -61,6 +61,11 @@ begin
     delete from auth.sessions as d using deleted where d.user_id = deleted.id;
     delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
     delete from auth.flow_state as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_factors as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_challenges as d using deleted where d.user_id = deleted.id;
+    delete from auth.recovery_codes as d using deleted where d.user_id = deleted.id;
+    delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
+    delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
     delete from auth.email_addresses as d using deleted where d.user_id = deleted.id;
     delete from auth.password_state as d using deleted where d.user_id = deleted.id;
@@ -300,444 +305,12 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'cleanup_wrapper';
 
 comment on function auth.cleanup() is
-    'Removes what has expired, at most 1,000 rows of each kind, and waits for nobody: {sessions, one_time_tokens, pending_sign_ups, flow_state, outbox, revocations, blocked_networks} removed. The worker does the same every ten minutes while there is work; this is for whoever wants it now. For auth_admin.';
+    'Removes what has expired, at most 1,000 rows of each kind, and waits for nobody: {sessions, one_time_tokens, pending_sign_ups, sms_codes, flow_state, mfa_challenges, mfa_factors (unverified for a day), webauthn_challenges, outbox, revocations, blocked_networks} removed. The worker does the same every ten minutes while there is work; this is for whoever wants it now. For auth_admin.';
 
--- What is wrong around us: policies, grants, roles and settings that let somebody pass by. Only reads.
-
-create function auth.trusts_proxies()
-returns boolean
-language c
-stable
-as 'MODULE_PATHNAME', 'trusts_proxies_wrapper';
-
-comment on function auth.trusts_proxies() is
-    'Internal: whether auth.trusted_proxies names a login; the setting itself is shown to superusers only.';
-
-create function auth.dropped_events()
-returns bigint
-language c
-stable
-as 'MODULE_PATHNAME', 'dropped_events_wrapper';
-
-comment on function auth.dropped_events() is
-    'Internal: events_dropped of auth.guard_status(), which brings counters back into memory; this only looks.';
-
-create function auth.is_of_app(catalog oid, object oid, namespace oid)
-returns boolean
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select namespace <> all (array['pg_catalog', 'information_schema', 'auth']::regnamespace[]::oid[])
-        and not exists (
-            select from pg_depend as d
-            where d.classid = is_of_app.catalog and d.objid = is_of_app.object and d.deptype = 'e'
-        )
-$$;
-
-comment on function auth.is_of_app(oid, oid, oid) is
-    'Internal: whether an object belongs to the app, and not to the server, to us or to another extension.';
-
-create function auth.findings_in_policies()
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with recursive policy as (
-        select
-            p.*,
-            format('policy %I on %s', p.polname, p.polrelid::regclass) as object,
-            pg_get_expr(p.polqual, p.polrelid) as condition,
-            pg_get_expr(p.polwithcheck, p.polrelid) as condition_of_new
-        from pg_policy as p
-    ),
-    -- What a policy calls, and what that calls where its body is parsed (begin atomic).
-    call (policy, function) as (
-        select d.objid, d.refobjid
-        from pg_depend as d
-        where d.classid = 'pg_policy'::regclass and d.refclassid = 'pg_proc'::regclass
-        union
-        select c.policy, d.refobjid
-        from call as c
-        join pg_depend as d
-            on d.classid = 'pg_proc'::regclass and d.objid = c.function and d.refclassid = 'pg_proc'::regclass
-    ),
-    source as (
-        select
-            p.object,
-            '' as place,
-            concat_ws(' ', p.condition, p.condition_of_new) as code,
-            -- The tree says which function is meant, whatever columns and functions of the app are called.
-            concat_ws(' ', p.polqual::text, p.polwithcheck::text) ~ format(
-                ' :funcid (%s|%s) ',
-                'current_setting(text)'::regprocedure::oid, 'current_setting(text, boolean)'::regprocedure::oid
-            ) as reads_setting
-        from policy as p
-        union all
-        select p.object, format('in function %s: ', f.oid::regprocedure), body.code, body.code ~* '\ycurrent_setting"?\s*\('
-        from policy as p
-        join call as c on c.policy = p.oid
-        join pg_proc as f on f.oid = c.function
-        cross join lateral (
-            -- Without comments; they are not looked for in text between quotes.
-            select coalesce(
-                pg_get_function_sqlbody(f.oid),
-                regexp_replace(f.prosrc, $re$('(?:[^']|'')*')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/$re$, '\1 ', 'g')
-            )
-        ) as body (code)
-        where auth.is_of_app('pg_proc'::regclass, f.oid, f.pronamespace)
-    )
-    select
-        'policy_reads_user_metadata', 'error', s.object,
-        s.place || 'users change it themselves: use app_metadata, or a table of yours by auth.uid()'
-    from source as s
-    where s.code ~ '\y(user_metadata|raw_user_meta_data)\y'
-    union all
-    select
-        'policy_reads_setting', 'error', s.object,
-        s.place || 'anyone may set a setting such as request.jwt.claims: use auth.uid(), auth.role() or auth.jwt()'
-    from source as s
-    where s.reads_setting
-    union all
-    select
-        'policy_allows_all_writes', 'warning', p.object,
-        'its condition is true for every row: compare with auth.uid(), or revoke what is not meant'
-    from policy as p
-    where p.polpermissive
-        and p.polcmd <> 'r'
-        and 'true' in (p.condition, p.condition_of_new)
-        and exists (
-            select from unnest(p.polroles) as r (id)
-            where r.id = 0 or r.id in (select a.oid from pg_roles as a where a.rolname in ('anon', 'authenticated'))
-        )
-$$;
-
-comment on function auth.findings_in_policies() is 'Internal: what auth.doctor() finds in policies and in the functions that they call.';
-
-create function auth.findings_in_relations()
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with relation as (
-        select
-            c.*,
-            c.oid::regclass::text as name,
-            case c.relkind
-                when 'v' then 'view ' when 'm' then 'materialized view ' when 'f' then 'foreign table ' else 'table '
-            end || c.oid::regclass::text as object,
-            (
-                select array_agg(distinct p.privilege)
-                from pg_roles as r
-                cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate']) as p (privilege)
-                where r.rolname in ('anon', 'authenticated')
-                    and has_schema_privilege(r.oid, c.relnamespace, 'usage')
-                    and case
-                        when p.privilege in ('delete', 'truncate') then has_table_privilege(r.oid, c.oid, p.privilege)
-                        else has_any_column_privilege(r.oid, c.oid, p.privilege)
-                    end
-            ) as granted
-        from pg_class as c
-        where c.relkind in ('r', 'p', 'v', 'm', 'f')
-            and c.relpersistence <> 't'
-            and auth.is_of_app('pg_class'::regclass, c.oid, c.relnamespace)
-    ),
-    view as (
-        select r.*, w.ev_action::text as tree, w.oid as rule
-        from relation as r
-        join pg_rewrite as w on w.ev_class = r.oid and w.ev_type = '1'
-        where r.relkind = 'v' and r.granted <> '{truncate}'
-    )
-    select
-        'table_without_row_security', case when r.relkind in ('r', 'p') then 'error' else 'warning' end, r.object,
-        case
-            when r.relkind in ('r', 'p') then format(
-                'anon or authenticated may %s every row: alter table %s enable row level security, and create policies',
-                array_to_string(array_remove(r.granted, 'truncate'), ', '), r.name)
-            else format(
-                'anon or authenticated may %s every row, and it can have no policies: revoke that',
-                array_to_string(array_remove(r.granted, 'truncate'), ', '))
-        end
-    from relation as r
-    where r.relkind <> 'v' and not r.relrowsecurity and r.granted <> '{truncate}'
-    union all
-    select
-        'table_without_policies', 'note', r.object,
-        'row security is on, and only its owner and roles with BYPASSRLS see a row: create a policy unless that is meant'
-    from relation as r
-    where r.relrowsecurity and not exists (select from pg_policy as p where p.polrelid = r.oid)
-    union all
-    select
-        'truncate_granted', 'warning', r.object,
-        format('no policy stops truncate: revoke truncate on %s from public, anon, authenticated', r.name)
-    from relation as r
-    where r.relkind <> 'v' and 'truncate' = any (r.granted)
-    union all
-    select
-        'view_passes_row_security', 'error', v.object,
-        format('it reads with the rights of %I, whom policies do not stop: alter view %s set (security_invoker = true)',
-            o.rolname, v.name)
-    from view as v
-    join pg_roles as o on o.oid = v.relowner
-    where not exists (
-            select from pg_options_to_table(v.reloptions) as t
-            where t.option_name = 'security_invoker' and t.option_value::boolean
-        )
-        and (
-            o.rolsuper
-            or o.rolbypassrls
-            or exists (
-                select
-                from pg_depend as d
-                join pg_class as c on c.oid = d.refobjid
-                where d.classid = 'pg_rewrite'::regclass and d.objid = v.rule and d.refclassid = 'pg_class'::regclass
-                    and c.relrowsecurity and not c.relforcerowsecurity and pg_has_role(o.oid, c.relowner, 'usage')
-            )
-        )
-    union all
-    select
-        'view_reads_setting', 'warning', v.object,
-        'anyone may set a setting such as request.jwt.claims: use auth.uid(), auth.role() or auth.jwt()'
-    from view as v
-    where v.tree ~ format(
-        ' :funcid (%s|%s) ',
-        'current_setting(text)'::regprocedure::oid, 'current_setting(text, boolean)'::regprocedure::oid)
-$$;
-
-comment on function auth.findings_in_relations() is
-    'Internal: what auth.doctor() finds in tables and views that anon and authenticated reach.';
-
-create function auth.findings_in_roles()
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with role as (
-        select
-            r.*,
-            pg_has_role(r.oid, 'anon', m.becoming) or pg_has_role(r.oid, 'authenticated', m.becoming) as may_act,
-            pg_has_role(r.oid, 'service_role', m.becoming) as may_serve
-        from pg_roles as r
-        cross join (
-            -- From 16 on somebody may be a member without SET ROLE.
-            select case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end
-        ) as m (becoming)
-    )
-    select
-        'login_passes_row_security', 'warning', format('login %I', r.rolname),
-        'a request in it may leave the role of its user: ' || concat_ws('; ',
-            case when r.may_serve then format('revoke service_role from %I and use another login for that', r.rolname) end,
-            case when r.rolbypassrls then format('alter role %I nobypassrls', r.rolname) end)
-    from role as r
-    where r.rolcanlogin and not r.rolsuper and r.may_act and (r.may_serve or r.rolbypassrls)
-    union all
-    select
-        'role_of_requests_is_mighty', 'error', format('role %I', r.rolname),
-        format('what users run as is more than that: %s',
-            concat_ws('; ',
-                case
-                    when r.rolsuper or r.rolbypassrls or r.rolcreaterole
-                        then format('alter role %I nosuperuser nobypassrls nocreaterole', r.rolname)
-                end,
-                format('revoke %s from %I', nullif(more.roles, ''), r.rolname)))
-    from role as r
-    cross join lateral (
-        select coalesce(string_agg(quote_ident(m.rolname), ', ' order by m.rolname), '')
-        from pg_roles as m
-        where m.rolname in ('service_role', 'auth_admin', 'auth_owner', 'auth_sidecar')
-            and not r.rolsuper and pg_has_role(r.oid, m.oid, 'member')
-    ) as more (roles)
-    where r.rolname in ('anon', 'authenticated')
-        and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or more.roles <> '')
-    union all
-    select
-        'auth_owner_has_members', 'error', format('role %I', r.rolname),
-        format('it may read and change every table of ours: revoke auth_owner from %I', r.rolname)
-    from pg_auth_members as m
-    join role as r on r.oid = m.member
-    where m.roleid = 'auth_owner'::regrole
-    union all
-    select
-        'definer_without_search_path', 'warning', format('function %s', f.oid::regprocedure),
-        format('its caller chooses which objects it finds: alter function %s set search_path = pg_catalog, pg_temp, and qualify names',
-            f.oid::regprocedure)
-    from pg_proc as f
-    where f.prosecdef
-        and not exists (select from unnest(f.proconfig) as c (setting) where c.setting like 'search\_path=%')
-        and auth.is_of_app('pg_proc'::regclass, f.oid, f.pronamespace)
-        and exists (
-            select from role as r
-            where r.rolname in ('anon', 'authenticated')
-                and has_schema_privilege(r.oid, f.pronamespace, 'usage') and has_function_privilege(r.oid, f.oid, 'execute')
-        )
-$$;
-
-comment on function auth.findings_in_roles() is
-    'Internal: what auth.doctor() finds in memberships, and in functions that lend the rights of their owner.';
-
-create function auth.findings_in_settings()
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    with config as (
-        select
-            coalesce(max(c.environment), 'development') = 'production' as is_production,
-            coalesce(bool_and(c.rate_limit_enabled), true) as rate_limit_enabled
-        from auth.config as c
-    ),
-    server as (
-        select
-            current_setting('max_worker_processes')::integer as workers,
-            current_setting('max_parallel_workers')::integer as parallel_workers,
-            -- Our launcher and one worker, and the launcher of logical replication.
-            2 + (current_setting('max_logical_replication_workers')::integer > 0)::integer as needed
-    ),
-    switched as (
-        select 'setting ' || s.name as object, s.name, s.setting
-        from pg_settings as s
-        where s.name in ('auth.session_identity', 'auth.allow_drop')
-        union all
-        select
-            format('setting %s%s%s', split_part(c.assignment, '=', 1),
-                case when r.setrole <> 0 then format(' of role %s', r.setrole::regrole) end,
-                case when r.setdatabase <> 0 then format(' in database %I', d.datname) end),
-            split_part(c.assignment, '=', 1),
-            lower(split_part(c.assignment, '=', 2))
-        from pg_db_role_setting as r
-        left join pg_database as d on d.oid = r.setdatabase
-        cross join unnest(r.setconfig) as c (assignment)
-        where r.setdatabase = 0 or d.datname = current_database()
-    )
-    select
-        'proxies_are_trusted', 'warning', 'setting auth.trusted_proxies',
-        'whoever logs in as one of them can be anybody: empty it in postgresql.conf unless only your proxy can'
-    where auth.trusts_proxies()
-    union all
-    select
-        'session_identity_allowed', 'warning', s.object,
-        'behind a transaction pooler the next client inherits an identity: switch it off except for people''s own connections'
-    from switched as s
-    where s.name = 'auth.session_identity' and s.setting not in ('off', 'false', 'no', '0')
-    union all
-    select
-        'drop_allowed', 'warning', s.object,
-        'drop extension auth would delete every user: switch it off'
-    from switched as s
-    where s.name = 'auth.allow_drop' and s.setting not in ('off', 'false', 'no', '0')
-    union all
-    select
-        'not_crash_safe', case when c.is_production then 'error' else 'note' end, 'setting ' || s.name,
-        'a crash may lose sign-outs and passwords, or the database: switch it on'
-    from config as c
-    cross join pg_settings as s
-    where s.name in ('fsync', 'full_page_writes') and s.setting = 'off'
-    union all
-    select
-        'limits_are_off', case when c.is_production then 'error' else 'note' end, 'setting rate_limit_enabled',
-        'passwords may be guessed without end: select auth.configure(''{"rate_limit_enabled": true}'')'
-    from config as c
-    where not c.rate_limit_enabled
-    union all
-    select
-        'environment_is_development', 'note', 'setting environment',
-        'where people sign in for real: select auth.configure(''{"environment": "production"}'')'
-    from config as c
-    where not c.is_production
-    union all
-    select
-        'statements_are_logged', 'note', 'setting ' || s.name,
-        'our calls are hidden in the log, but not every other statement with a password in it (docs/security.md): bind parameters, and set auth.literal_passwords = reject'
-    from pg_settings as s
-    where case s.name
-            when 'log_statement' then s.setting <> 'none'
-            when 'log_transaction_sample_rate' then s.setting <> '0'
-            when 'log_min_duration_statement' then s.setting <> '-1'
-            when 'log_min_duration_sample' then s.setting <> '-1'
-        end
-        and current_setting('auth.literal_passwords') = 'allow'
-    union all
-    select
-        'too_few_worker_processes', case when s.workers < s.needed then 'warning' else 'note' end,
-        'setting max_worker_processes',
-        case
-            when s.workers < s.needed then format('no room for our worker, so sign-ins are refused: at least %s', s.needed)
-            else format('parallel queries may take our worker''s place, and sign-ins wait for it: %s leaves room for both',
-                s.parallel_workers + s.needed)
-        end
-    from server as s
-    where s.workers < s.parallel_workers + s.needed
-$$;
-
-comment on function auth.findings_in_settings() is 'Internal: what auth.doctor() finds in settings of the server and in auth.config.';
-
-create function auth.findings_in_server(version integer)
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select
-        'server_is_outdated', 'warning', format('server %s.%s', version / 10000, version % 10000),
-        format('it has known security faults: update to at least %s.%s', floor.least / 10000, floor.least % 10000)
-    from (
-        -- As in schema.sql.
-        select case version / 10000 when 15 then 150020 when 17 then 170011 when 18 then 180006 else 0 end
-    ) as floor (least)
-    where version < floor.least
-    union all
-    select
-        'pgcrypto_not_needed', 'note', 'extension pgcrypto',
-        'auth does not use it, and its faults are reachable from SQL: drop it if nothing else does'
-    from pg_extension as e
-    where e.extname = 'pgcrypto'
-    union all
-    select
-        'audit_is_unsealed', 'warning', 'table auth.audit_log',
-        format('%s rows are unsealed since %s: look for the auth worker in the server''s log, and for max_worker_processes',
-            count(*), min(a.created_at))
-    from auth.audit_log as a
-    where a.sequence is null
-    having min(a.created_at) < clock_timestamp() - interval '1 hour'
-    union all
-    select
-        'events_were_dropped', 'warning', 'function auth.guard_status()',
-        format('%s events since the server started are not in the audit: look for the auth worker in the server''s log', g.dropped)
-    from (select auth.dropped_events()) as g (dropped)
-    where g.dropped > 0
-$$;
-
-comment on function auth.findings_in_server(integer) is
-    'Internal: what auth.doctor() finds about a server of this version number: releases, extensions, audit and worker.';
-
-create function auth.doctor()
-returns table (finding text, severity text, object text, hint text)
-language sql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    select f.finding, f.severity, f.object, f.hint
-    from (
-        select * from auth.findings_in_policies()
-        union
-        select * from auth.findings_in_relations()
-        union
-        select * from auth.findings_in_roles()
-        union
-        select * from auth.findings_in_settings()
-        union
-        select * from auth.findings_in_server(current_setting('server_version_num')::integer)
-    ) as f (finding, severity, object, hint)
-    order by array_position(array['error', 'warning', 'note'], f.severity), f.finding, f.object, f.hint
-$$;
-
-comment on function auth.doctor() is
-    'Looks for what would let somebody pass by policies, limits or the audit: one row for each finding, with severity error, warning or note, the object and what to do (docs/doctor.md); no row where all is well. Reads catalogs and settings and changes nothing. For auth_admin; 42501 for others.';
+alter table auth.hooks drop constraint hooks_event_check;
+alter table auth.hooks add constraint hooks_event_check
+    check (event in ('before_user_created', 'after_user_created', 'custom_access_token', 'mfa_verification_attempt'));
+comment on column auth.hooks.event is 'before_user_created, after_user_created, custom_access_token or mfa_verification_attempt.';
 
 alter table auth.config
     add column signup_mode text check (signup_mode in ('immediate', 'confirm', 'otp_first')),
@@ -780,7 +353,10 @@ alter table auth.config
     add column sms_otp_ttl interval,
     add column sms_prefixes jsonb,
     add column rate_limit_sms text,
-    add column sms_budget text;
+    add column sms_budget text,
+    add column password_prevent_common boolean,
+    add column password_prevent_user_info boolean,
+    add column public_profile_fields jsonb;
 comment on column auth.config.signup_mode is 'immediate: an account and a session at once (default); confirm: the address has to be confirmed first; otp_first: no account before the mailed code.';
 comment on column auth.config.enable_anonymous is 'Whether guests without an address may come in; default true. Off: 55000 anonymous_provider_disabled.';
 comment on column auth.config.anonymous_role is 'Role that the tokens of guests carry: anon (default) or authenticated.';
@@ -822,6 +398,9 @@ comment on column auth.config.sms_otp_ttl is 'How long a code sent by SMS is goo
 comment on column auth.config.sms_prefixes is 'Beginnings of the numbers that SMS are sent to, with country code, such as +49; default all. A list.';
 comment on column auth.config.rate_limit_sms is 'SMS asked for from one network: how many / in how many seconds; default 30/3600.';
 comment on column auth.config.sms_budget is 'SMS of the whole database, whoever asks: how many / in how many seconds; default 1000/86400.';
+comment on column auth.config.password_prevent_common is 'Whether the most common passwords are refused; default true.';
+comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
+comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
 
 create function auth.public_settings()
 returns jsonb
@@ -833,6 +412,139 @@ as 'MODULE_PATHNAME', 'public_settings_wrapper';
 
 comment on function auth.public_settings() is
     'The settings that a page or client needs before anybody has signed in: {enable_signup, signup_mode, enable_anonymous, enable_magic_link, implicit_flow, site_url, jwt_issuer, email_otp_length, password_min_length}. For everyone.';
+
+-- Second factors. The secrets of TOTP are sealed before they get here; codes are keyed digests.
+
+create table auth.mfa_factors (
+    id uuid primary key,
+    user_id uuid not null,
+    friendly_name text,
+    factor_type text not null check (factor_type in ('totp', 'phone', 'webauthn')),
+    status text not null default 'unverified' check (status in ('unverified', 'verified')),
+    secret_sealed bytea,
+    phone text,
+    last_used_step bigint,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    updated_at timestamptz not null default pg_catalog.clock_timestamp(),
+    last_challenged_at timestamptz
+);
+create index mfa_factors_user_id on auth.mfa_factors (user_id);
+create unique index mfa_factors_friendly_name on auth.mfa_factors (user_id, friendly_name);
+select pg_catalog.pg_extension_config_dump('auth.mfa_factors', '');
+
+comment on table auth.mfa_factors is 'Second factors of accounts. Only a verified one is asked for at sign-in.';
+comment on column auth.mfa_factors.id is 'Factor id.';
+comment on column auth.mfa_factors.user_id is 'Whose it is.';
+comment on column auth.mfa_factors.friendly_name is 'Name that its user gave it; of an account no two factors have the same.';
+comment on column auth.mfa_factors.factor_type is 'totp (RFC 6238), phone (codes by SMS) or webauthn (a security key).';
+comment on column auth.mfa_factors.status is 'verified once a first code has confirmed it; before, it is asked for nowhere.';
+comment on column auth.mfa_factors.secret_sealed is 'TOTP secret of 160 bits, sealed under the root key and bound to this row.';
+comment on column auth.mfa_factors.phone is 'Number that codes are sent to, E.164 without the plus sign.';
+comment on column auth.mfa_factors.last_used_step is 'TOTP step (30 seconds) of the last code that was used; it and the steps before it are used up.';
+comment on column auth.mfa_factors.created_at is 'When it was enrolled.';
+comment on column auth.mfa_factors.updated_at is 'When the row last changed.';
+comment on column auth.mfa_factors.last_challenged_at is 'When a challenge of it was last met.';
+
+create table auth.mfa_challenges (
+    id uuid primary key,
+    user_id uuid not null,
+    session_id uuid,
+    factor_id uuid,
+    purpose text not null check (purpose in ('sign_in', 'session')),
+    token_hash bytea unique,
+    way jsonb not null default '{}',
+    ip inet,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    expires_at timestamptz not null
+);
+create index mfa_challenges_user_id on auth.mfa_challenges (user_id);
+select pg_catalog.pg_extension_config_dump('auth.mfa_challenges', '');
+
+comment on table auth.mfa_challenges is 'Second steps that are asked for and not done. The row of a step that is done is gone.';
+comment on column auth.mfa_challenges.id is 'Challenge id.';
+comment on column auth.mfa_challenges.user_id is 'Who has to take the step.';
+comment on column auth.mfa_challenges.session_id is 'Session that it raises; null: there is none before the step.';
+comment on column auth.mfa_challenges.factor_id is 'Factor that was chosen; null: any of the account.';
+comment on column auth.mfa_challenges.purpose is 'sign_in: a sign-in whose first step is done; session: a session is raised to aal2.';
+comment on column auth.mfa_challenges.token_hash is 'Keyed digest of the challenge token of a sign-in.';
+comment on column auth.mfa_challenges.way is 'How the first step was taken: method, provider, event_type, what the audit says, and when.';
+comment on column auth.mfa_challenges.ip is 'Address that asked for it.';
+comment on column auth.mfa_challenges.created_at is 'When it was made.';
+comment on column auth.mfa_challenges.expires_at is 'When it ends.';
+
+create table auth.recovery_codes (
+    id uuid primary key,
+    user_id uuid not null,
+    code_hash bytea not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    used_at timestamptz
+);
+create index recovery_codes_user_id on auth.recovery_codes (user_id);
+select pg_catalog.pg_extension_config_dump('auth.recovery_codes', '');
+
+comment on table auth.recovery_codes is 'Codes that let somebody in who has lost the second factor; each once.';
+comment on column auth.recovery_codes.id is 'Row id.';
+comment on column auth.recovery_codes.user_id is 'Whose it is.';
+comment on column auth.recovery_codes.code_hash is 'Keyed digest of the code, bound to this row.';
+comment on column auth.recovery_codes.created_at is 'When the set was made.';
+comment on column auth.recovery_codes.used_at is 'When it was used; null: it is good.';
+
+create or replace view auth.user_objects
+as
+select
+    u.id,
+    u.deleted_at,
+    jsonb_build_object(
+            'id', u.id,
+            'aud', u.aud,
+            'role', u.role,
+            'email', coalesce(u.email, ''),
+            'phone', coalesce(u.phone, ''),
+            'app_metadata', u.raw_app_meta_data,
+            'user_metadata', u.raw_user_meta_data,
+            'is_anonymous', u.is_anonymous,
+            'created_at', auth.rfc3339(u.created_at),
+            'updated_at', auth.rfc3339(u.updated_at),
+            'identities', coalesce((
+                select jsonb_agg(jsonb_build_object(
+                    'identity_id', i.id,
+                    'id', i.provider_id,
+                    'user_id', i.user_id,
+                    'identity_data', i.identity_data,
+                    'provider', i.provider,
+                    'email', i.email,
+                    'last_sign_in_at', auth.rfc3339(i.last_sign_in_at),
+                    'created_at', auth.rfc3339(i.created_at),
+                    'updated_at', auth.rfc3339(i.updated_at)
+                ) order by i.created_at)
+                from auth.identities as i
+                where i.user_id = u.id
+            ), '[]')
+        ) || jsonb_strip_nulls(jsonb_build_object(
+            'factors', (
+                select jsonb_agg(jsonb_build_object(
+                    'id', f.id,
+                    'friendly_name', f.friendly_name,
+                    'factor_type', f.factor_type,
+                    'status', f.status,
+                    'phone', f.phone,
+                    'last_challenged_at', auth.rfc3339(f.last_challenged_at),
+                    'created_at', auth.rfc3339(f.created_at),
+                    'updated_at', auth.rfc3339(f.updated_at)
+                ) order by f.created_at)
+                from auth.mfa_factors as f
+                where f.user_id = u.id
+            ),
+            'username', u.username,
+            'email_confirmed_at', auth.rfc3339(u.email_confirmed_at),
+            'phone_confirmed_at', auth.rfc3339(u.phone_confirmed_at),
+            'confirmed_at', auth.rfc3339(u.confirmed_at),
+            'invited_at', auth.rfc3339(u.invited_at),
+            'last_sign_in_at', auth.rfc3339(u.last_sign_in_at),
+            'banned_until', auth.rfc3339(u.banned_until),
+            'deleted_at', auth.rfc3339(u.deleted_at)
+        )) as object
+from auth.users as u;
 
 -- Links and codes: rows are only added and deleted, so that nobody waits for anybody.
 alter table auth.one_time_tokens drop constraint one_time_tokens_user_id_purpose_key;
@@ -1000,7 +712,7 @@ as 'MODULE_PATHNAME', 'open_outbox_wrapper';
 
 comment on function auth.open_outbox(uuid, bytea) is 'Internal: what a row of the outbox holds; null if it does not open.';
 
-create function auth.claim_outbox(n integer)
+create function auth.claim_outbox(n integer, channels text[] default null)
 returns table (
     id uuid,
     channel text,
@@ -1038,6 +750,18 @@ begin
         for update skip locked
     );
 
+    -- Taken as often as one may be, and no courier came back to say how it ended: it may be what ends them.
+    update auth.outbox
+    set status = 'dead', payload_sealed = null, claimed_until = null, last_error = 'no courier that took it came back'
+    where id in (
+        select o.id
+        from auth.outbox as o
+        where o.status = 'pending' and o.cluster_id = own and o.attempts >= 12
+            and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+        limit 1000
+        for update skip locked
+    );
+
     return query
         with due as (
             select o.id
@@ -1045,6 +769,7 @@ begin
             where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
                 and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
                 and (o.expires_at is null or o.expires_at > clock_timestamp())
+                and (channels is null or o.channel = any (channels))
             order by o.next_attempt_at
             limit n
             for update skip locked
@@ -1069,8 +794,8 @@ begin
 end
 $$;
 
-comment on function auth.claim_outbox(integer) is
-    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Skips what others hold. template is that of auth.templates, or null. For auth_sidecar.';
+comment on function auth.claim_outbox(integer, text[]) is
+    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Only of these channels (email, sms, webhook), or of all. Skips what others hold. What has expired becomes expired, and what was taken 12 times without an outcome dead. template is that of auth.templates, or null. For auth_sidecar.';
 
 create function auth.settle_outbox(results jsonb)
 returns integer
@@ -1080,7 +805,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'settle_outbox_wrapper';
 
 comment on function auth.settle_outbox(jsonb) is
-    'Says how attempts ended: [{id, attempts, outcome: sent | retry | failed, error, retry_in (seconds)}], attempts as auth.claim_outbox gave it. A result of a lease that is over and was taken by another since is ignored. retry waits longer each time, and is given up after 12 attempts. Returns how many were settled. For auth_sidecar. 22023 validation_failed for another form.';
+    'Says how attempts ended: [{id, attempts, outcome: sent | retry | failed | expired, error, retry_in (seconds)}], attempts as auth.claim_outbox gave it. A result of a lease that is over and was taken by another since is ignored. retry waits longer each time, and is given up after 12 attempts. Returns how many were settled. For auth_sidecar. 22023 validation_failed for another form.';
 
 create function auth.outbox_status()
 returns jsonb
@@ -1195,6 +920,535 @@ as 'MODULE_PATHNAME', 'update_password_wrapper';
 comment on function auth.update_password(text, text, jsonb) is
     'Changes the caller''s password, or sets the first one where current_password is null, ends their other sessions and returns the account. After status password_change_required it needs no current password and answers a session. option nonce: the code that auth.reauthenticate mails. For authenticated. 28000 no_authorization, reauthentication_needed, reauthentication_not_valid; 28P01 current_password_invalid, counted like a failed sign-in; 22023 weak_password, same_password, password_too_long; 40001 conflict.';
 
+create function auth.authenticate_request()
+returns void
+language c
+volatile
+as 'MODULE_PATHNAME', 'authenticate_request_wrapper';
+
+comment on function auth.authenticate_request() is
+    'For db-pre-request of PostgREST: acts as the bearer in request.headers until the transaction ends, as auth.authenticate does; without a bearer nothing changes. For anon, authenticated and service_role. 28000 as auth.uid() refuses, before anything of the request has run.';
+
+-- What is wrong around us: policies, grants, roles and settings that let somebody pass by. Only reads.
+
+create or replace function auth.trusts_proxies()
+returns boolean
+language c
+stable
+as 'MODULE_PATHNAME', 'trusts_proxies_wrapper';
+
+comment on function auth.trusts_proxies() is
+    'Internal: whether auth.trusted_proxies names a login; the setting itself is shown to superusers only.';
+
+create or replace function auth.dropped_events()
+returns bigint
+language c
+stable
+as 'MODULE_PATHNAME', 'dropped_events_wrapper';
+
+comment on function auth.dropped_events() is
+    'Internal: events_dropped of auth.guard_status(), which brings counters back into memory; this only looks.';
+
+create or replace function auth.is_of_app(catalog oid, object oid, namespace oid)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select namespace <> all (array['pg_catalog', 'information_schema', 'auth']::regnamespace[]::oid[])
+        and not exists (
+            select from pg_depend as d
+            where d.classid = is_of_app.catalog and d.objid = is_of_app.object and d.deptype = 'e'
+        )
+$$;
+
+comment on function auth.is_of_app(oid, oid, oid) is
+    'Internal: whether an object belongs to the app, and not to the server, to us or to another extension.';
+
+create or replace function auth.findings_in_policies()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive policy as (
+        select
+            p.*,
+            format('policy %I on %s', p.polname, p.polrelid::regclass) as object,
+            pg_get_expr(p.polqual, p.polrelid) as condition,
+            pg_get_expr(p.polwithcheck, p.polrelid) as condition_of_new
+        from pg_policy as p
+    ),
+    -- What a policy calls, and what that calls where its body is parsed (begin atomic).
+    call (policy, function) as (
+        select d.objid, d.refobjid
+        from pg_depend as d
+        where d.classid = 'pg_policy'::regclass and d.refclassid = 'pg_proc'::regclass
+        union
+        select c.policy, d.refobjid
+        from call as c
+        join pg_depend as d
+            on d.classid = 'pg_proc'::regclass and d.objid = c.function and d.refclassid = 'pg_proc'::regclass
+    ),
+    source as (
+        select
+            p.object,
+            '' as place,
+            concat_ws(' ', p.condition, p.condition_of_new) as code,
+            -- The tree says which function is meant, whatever columns and functions of the app are called.
+            concat_ws(' ', p.polqual::text, p.polwithcheck::text) ~ format(
+                ' :funcid (%s|%s) ',
+                'current_setting(text)'::regprocedure::oid, 'current_setting(text, boolean)'::regprocedure::oid
+            ) as reads_setting
+        from policy as p
+        union all
+        select p.object, format('in function %s: ', f.oid::regprocedure), body.code, body.code ~* '\ycurrent_setting"?\s*\('
+        from policy as p
+        join call as c on c.policy = p.oid
+        join pg_proc as f on f.oid = c.function
+        cross join lateral (
+            -- Without comments; they are not looked for in text between quotes.
+            select coalesce(
+                pg_get_function_sqlbody(f.oid),
+                regexp_replace(f.prosrc, $re$('(?:[^']|'')*')|--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/$re$, '\1 ', 'g')
+            )
+        ) as body (code)
+        where auth.is_of_app('pg_proc'::regclass, f.oid, f.pronamespace)
+    )
+    select
+        'policy_reads_user_metadata', 'error', s.object,
+        s.place || 'users change it themselves: use app_metadata, or a table of yours by auth.uid()'
+    from source as s
+    where s.code ~ '\y(user_metadata|raw_user_meta_data)\y'
+    union all
+    select
+        'policy_reads_setting', 'error', s.object,
+        s.place || 'anyone may set a setting such as request.jwt.claims: use auth.uid(), auth.role() or auth.jwt()'
+    from source as s
+    where s.reads_setting
+    union all
+    select
+        'policy_allows_all_writes', 'warning', p.object,
+        'its condition is true for every row: compare with auth.uid(), or revoke what is not meant'
+    from policy as p
+    where p.polpermissive
+        and p.polcmd <> 'r'
+        and 'true' in (p.condition, p.condition_of_new)
+        and exists (
+            select from unnest(p.polroles) as r (id)
+            where r.id = 0 or r.id in (select a.oid from pg_roles as a where a.rolname in ('anon', 'authenticated'))
+        )
+$$;
+
+comment on function auth.findings_in_policies() is 'Internal: what auth.doctor() finds in policies and in the functions that they call.';
+
+create or replace function auth.findings_in_relations()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with relation as (
+        select
+            c.*,
+            c.oid::regclass::text as name,
+            case c.relkind
+                when 'v' then 'view ' when 'm' then 'materialized view ' when 'f' then 'foreign table ' else 'table '
+            end || c.oid::regclass::text as object,
+            (
+                select array_agg(distinct p.privilege)
+                from pg_roles as r
+                cross join unnest(array['select', 'insert', 'update', 'delete', 'truncate']) as p (privilege)
+                where r.rolname in ('anon', 'authenticated')
+                    and has_schema_privilege(r.oid, c.relnamespace, 'usage')
+                    and case
+                        when p.privilege in ('delete', 'truncate') then has_table_privilege(r.oid, c.oid, p.privilege)
+                        else has_any_column_privilege(r.oid, c.oid, p.privilege)
+                    end
+            ) as granted
+        from pg_class as c
+        where c.relkind in ('r', 'p', 'v', 'm', 'f')
+            and c.relpersistence <> 't'
+            and auth.is_of_app('pg_class'::regclass, c.oid, c.relnamespace)
+    ),
+    view as (
+        select r.*, w.ev_action::text as tree, w.oid as rule
+        from relation as r
+        join pg_rewrite as w on w.ev_class = r.oid and w.ev_type = '1'
+        where r.relkind = 'v' and r.granted <> '{truncate}'
+    )
+    select
+        'table_without_row_security', case when r.relkind in ('r', 'p') then 'error' else 'warning' end, r.object,
+        case
+            when r.relkind in ('r', 'p') then format(
+                'anon or authenticated may %s every row: alter table %s enable row level security, and create policies',
+                array_to_string(array_remove(r.granted, 'truncate'), ', '), r.name)
+            else format(
+                'anon or authenticated may %s every row, and it can have no policies: revoke that',
+                array_to_string(array_remove(r.granted, 'truncate'), ', '))
+        end
+    from relation as r
+    where r.relkind <> 'v' and not r.relrowsecurity and r.granted <> '{truncate}'
+    union all
+    select
+        'table_without_policies', 'note', r.object,
+        'row security is on, and only its owner and roles with BYPASSRLS see a row: create a policy unless that is meant'
+    from relation as r
+    where r.relrowsecurity and not exists (select from pg_policy as p where p.polrelid = r.oid)
+    union all
+    select
+        'truncate_granted', 'warning', r.object,
+        format('no policy stops truncate: revoke truncate on %s from public, anon, authenticated', r.name)
+    from relation as r
+    where r.relkind <> 'v' and 'truncate' = any (r.granted)
+    union all
+    select
+        'view_passes_row_security', 'error', v.object,
+        format('it reads with the rights of %I, whom policies do not stop: alter view %s set (security_invoker = true)',
+            o.rolname, v.name)
+    from view as v
+    join pg_roles as o on o.oid = v.relowner
+    where not exists (
+            select from pg_options_to_table(v.reloptions) as t
+            where t.option_name = 'security_invoker' and t.option_value::boolean
+        )
+        and (
+            o.rolsuper
+            or o.rolbypassrls
+            or exists (
+                select
+                from pg_depend as d
+                join pg_class as c on c.oid = d.refobjid
+                where d.classid = 'pg_rewrite'::regclass and d.objid = v.rule and d.refclassid = 'pg_class'::regclass
+                    and c.relrowsecurity and not c.relforcerowsecurity and pg_has_role(o.oid, c.relowner, 'usage')
+            )
+        )
+    union all
+    select
+        'view_reads_setting', 'warning', v.object,
+        'anyone may set a setting such as request.jwt.claims: use auth.uid(), auth.role() or auth.jwt()'
+    from view as v
+    where v.tree ~ format(
+        ' :funcid (%s|%s) ',
+        'current_setting(text)'::regprocedure::oid, 'current_setting(text, boolean)'::regprocedure::oid)
+$$;
+
+comment on function auth.findings_in_relations() is
+    'Internal: what auth.doctor() finds in tables and views that anon and authenticated reach.';
+
+create or replace function auth.findings_in_roles()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with role as (
+        select
+            r.*,
+            pg_has_role(r.oid, 'anon', m.becoming) or pg_has_role(r.oid, 'authenticated', m.becoming) as may_act,
+            pg_has_role(r.oid, 'service_role', m.becoming) as may_serve
+        from pg_roles as r
+        cross join (
+            -- From 16 on somebody may be a member without SET ROLE.
+            select case when current_setting('server_version_num')::integer < 160000 then 'member' else 'set' end
+        ) as m (becoming)
+    )
+    select
+        'login_passes_row_security', 'warning', format('login %I', r.rolname),
+        'a request in it may leave the role of its user: ' || concat_ws('; ',
+            case when r.may_serve then format('revoke service_role from %I and use another login for that', r.rolname) end,
+            case when r.rolbypassrls then format('alter role %I nobypassrls', r.rolname) end)
+    from role as r
+    where r.rolcanlogin and not r.rolsuper and r.may_act and (r.may_serve or r.rolbypassrls)
+    union all
+    select
+        'role_of_requests_is_mighty', 'error', format('role %I', r.rolname),
+        format('what users run as is more than that: %s',
+            concat_ws('; ',
+                case
+                    when r.rolsuper or r.rolbypassrls or r.rolcreaterole
+                        then format('alter role %I nosuperuser nobypassrls nocreaterole', r.rolname)
+                end,
+                format('revoke %s from %I', nullif(more.roles, ''), r.rolname)))
+    from role as r
+    cross join lateral (
+        select coalesce(string_agg(quote_ident(m.rolname), ', ' order by m.rolname), '')
+        from pg_roles as m
+        where m.rolname in ('service_role', 'auth_admin', 'auth_owner', 'auth_sidecar')
+            and not r.rolsuper and pg_has_role(r.oid, m.oid, 'member')
+    ) as more (roles)
+    where r.rolname in ('anon', 'authenticated')
+        and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or more.roles <> '')
+    union all
+    select
+        'auth_owner_has_members', 'error', format('role %I', r.rolname),
+        format('it may read and change every table of ours: revoke auth_owner from %I', r.rolname)
+    from pg_auth_members as m
+    join role as r on r.oid = m.member
+    where m.roleid = 'auth_owner'::regrole
+    union all
+    select
+        'definer_without_search_path', 'warning', format('function %s', f.oid::regprocedure),
+        format('its caller chooses which objects it finds: alter function %s set search_path = pg_catalog, pg_temp, and qualify names',
+            f.oid::regprocedure)
+    from pg_proc as f
+    where f.prosecdef
+        and not exists (select from unnest(f.proconfig) as c (setting) where c.setting like 'search\_path=%')
+        and auth.is_of_app('pg_proc'::regclass, f.oid, f.pronamespace)
+        and exists (
+            select from role as r
+            where r.rolname in ('anon', 'authenticated')
+                and has_schema_privilege(r.oid, f.pronamespace, 'usage') and has_function_privilege(r.oid, f.oid, 'execute')
+        )
+$$;
+
+comment on function auth.findings_in_roles() is
+    'Internal: what auth.doctor() finds in memberships, and in functions that lend the rights of their owner.';
+
+create or replace function auth.findings_in_settings()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with config as (
+        select
+            coalesce(max(c.environment), 'development') = 'production' as is_production,
+            coalesce(bool_and(c.rate_limit_enabled), true) as rate_limit_enabled
+        from auth.config as c
+    ),
+    server as (
+        select
+            current_setting('max_worker_processes')::integer as workers,
+            current_setting('max_parallel_workers')::integer as parallel_workers,
+            -- Our launcher and one worker, and the launcher of logical replication.
+            2 + (current_setting('max_logical_replication_workers')::integer > 0)::integer as needed
+    ),
+    switched as (
+        select 'setting ' || s.name as object, s.name, s.setting
+        from pg_settings as s
+        where s.name in ('auth.session_identity', 'auth.allow_drop')
+        union all
+        select
+            format('setting %s%s%s', split_part(c.assignment, '=', 1),
+                case when r.setrole <> 0 then format(' of role %s', r.setrole::regrole) end,
+                case when r.setdatabase <> 0 then format(' in database %I', d.datname) end),
+            split_part(c.assignment, '=', 1),
+            lower(split_part(c.assignment, '=', 2))
+        from pg_db_role_setting as r
+        left join pg_database as d on d.oid = r.setdatabase
+        cross join unnest(r.setconfig) as c (assignment)
+        where r.setdatabase = 0 or d.datname = current_database()
+    )
+    select
+        'proxies_are_trusted', 'warning', 'setting auth.trusted_proxies',
+        'whoever logs in as one of them can be anybody: empty it in postgresql.conf unless only your proxy can'
+    where auth.trusts_proxies()
+    union all
+    select
+        'session_identity_allowed', 'warning', s.object,
+        'behind a transaction pooler the next client inherits an identity: switch it off except for people''s own connections'
+    from switched as s
+    where s.name = 'auth.session_identity' and s.setting not in ('off', 'false', 'no', '0')
+    union all
+    select
+        'drop_allowed', 'warning', s.object,
+        'drop extension auth would delete every user: switch it off'
+    from switched as s
+    where s.name = 'auth.allow_drop' and s.setting not in ('off', 'false', 'no', '0')
+    union all
+    select
+        'not_crash_safe', case when c.is_production then 'error' else 'note' end, 'setting ' || s.name,
+        'a crash may lose sign-outs and passwords, or the database: switch it on'
+    from config as c
+    cross join pg_settings as s
+    where s.name in ('fsync', 'full_page_writes') and s.setting = 'off'
+    union all
+    select
+        'limits_are_off', case when c.is_production then 'error' else 'note' end, 'setting rate_limit_enabled',
+        'passwords may be guessed without end: select auth.configure(''{"rate_limit_enabled": true}'')'
+    from config as c
+    where not c.rate_limit_enabled
+    union all
+    select
+        'environment_is_development', 'note', 'setting environment',
+        'where people sign in for real: select auth.configure(''{"environment": "production"}'')'
+    from config as c
+    where not c.is_production
+    union all
+    select
+        'statements_are_logged', 'note', 'setting ' || s.name,
+        'our calls are hidden in the log, but not every other statement with a password in it (docs/security.md): bind parameters, and set auth.literal_passwords = reject'
+    from pg_settings as s
+    where case s.name
+            when 'log_statement' then s.setting <> 'none'
+            when 'log_transaction_sample_rate' then s.setting <> '0'
+            when 'log_min_duration_statement' then s.setting <> '-1'
+            when 'log_min_duration_sample' then s.setting <> '-1'
+        end
+        and current_setting('auth.literal_passwords') = 'allow'
+    union all
+    select
+        'too_few_worker_processes', case when s.workers < s.needed then 'warning' else 'note' end,
+        'setting max_worker_processes',
+        case
+            when s.workers < s.needed then format('no room for our worker, so sign-ins are refused: at least %s', s.needed)
+            else format('parallel queries may take our worker''s place, and sign-ins wait for it: %s leaves room for both',
+                s.parallel_workers + s.needed)
+        end
+    from server as s
+    where s.workers < s.parallel_workers + s.needed
+$$;
+
+comment on function auth.findings_in_settings() is 'Internal: what auth.doctor() finds in settings of the server and in auth.config.';
+
+create or replace function auth.findings_in_server(version integer)
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        'server_is_outdated', 'warning', format('server %s.%s', version / 10000, version % 10000),
+        format('it has known security faults: update to at least %s.%s', floor.least / 10000, floor.least % 10000)
+    from (
+        -- As in schema.sql.
+        select case version / 10000 when 15 then 150020 when 17 then 170011 when 18 then 180006 else 0 end
+    ) as floor (least)
+    where version < floor.least
+    union all
+    select
+        'pgcrypto_not_needed', 'note', 'extension pgcrypto',
+        'auth does not use it, and its faults are reachable from SQL: drop it if nothing else does'
+    from pg_extension as e
+    where e.extname = 'pgcrypto'
+    union all
+    select
+        'audit_is_unsealed', 'warning', 'table auth.audit_log',
+        format('%s rows are unsealed since %s: look for the auth worker in the server''s log, and for max_worker_processes',
+            count(*), min(a.created_at))
+    from auth.audit_log as a
+    where a.sequence is null
+    having min(a.created_at) < clock_timestamp() - interval '1 hour'
+    union all
+    select
+        'events_were_dropped', 'warning', 'function auth.guard_status()',
+        format('%s events since the server started are not in the audit: look for the auth worker in the server''s log', g.dropped)
+    from (select auth.dropped_events()) as g (dropped)
+    where g.dropped > 0
+    union all
+    select
+        'mail_was_not_sent', 'warning', 'table auth.outbox',
+        format('%s rows of the last day are %s, such as %s: %s', count(*), o.status, min(o.kind),
+            case o.status
+                when 'expired' then 'what they hold ended before a courier could send it; look whether one runs'
+                else 'last_error says why'
+            end)
+    from auth.outbox as o
+    where o.status in ('dead', 'expired') and o.created_at > clock_timestamp() - interval '1 day'
+    group by o.status
+$$;
+
+comment on function auth.findings_in_server(integer) is
+    'Internal: what auth.doctor() finds about a server of this version number: releases, extensions, audit and worker.';
+
+create or replace function auth.keyring_fault()
+returns text
+language c
+stable
+as 'MODULE_PATHNAME', 'keyring_fault_wrapper';
+
+comment on function auth.keyring_fault() is
+    'Internal: what is wrong with the file of auth.root_key_file as it is now, and what to do; null: nothing.';
+
+create or replace function auth.is_weak_key(kid text)
+returns boolean
+language c
+stable
+strict
+as 'MODULE_PATHNAME', 'is_weak_key_wrapper';
+
+comment on function auth.is_weak_key(text) is
+    'Internal: whether the shared secret (HS256) with this kid may be guessed; null where there is none, or it does not open.';
+
+create or replace function auth.findings_in_keys()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'keyring_is_unusable', 'error', 'setting auth.root_key_file', k.fault
+    from (select auth.keyring_fault()) as k (fault)
+    where k.fault is not null
+    union all
+    select
+        'signing_key_is_weak', 'error', format('signing key %s', s.kid),
+        'whoever guesses the secret can be anybody: select auth.rotate_signing_key(), and revoke it once its tokens have ended'
+    from auth.signing_keys as s
+    where s.alg = 'HS256' and s.status <> 'revoked' and auth.is_weak_key(s.kid)
+    union all
+    select
+        'library_is_another', 'error', 'extension auth',
+        format('the script is %s and the library %s: alter extension auth update, or restart the server with the new library',
+            e.extversion, auth.version())
+    from pg_extension as e
+    where e.extname = 'auth' and e.extversion <> substring(auth.version() from '^\d+\.\d+')
+$$;
+
+comment on function auth.findings_in_keys() is
+    'Internal: what auth.doctor() and auth.sidecar_status() find about keys, and about the versions of script and library.';
+
+create or replace function auth.sidecar_status()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'time', extract(epoch from clock_timestamp()),
+        'version', auth.version(),
+        'webhooks', (
+            select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'url', w.url) order by w.created_at, w.id), '[]')
+            from auth.webhooks as w
+        ),
+        'findings', (
+            select coalesce(jsonb_agg(to_jsonb(f) order by f.finding, f.object), '[]')
+            from auth.findings_in_keys() as f
+        )
+    )
+$$;
+
+comment on function auth.sidecar_status() is
+    'For auth-sidecar doctor: {time (seconds since 1970), version (of the library), webhooks: [{id, url}], findings: [{finding, severity, object, hint}] about keys and versions}. For auth_sidecar and auth_admin; 42501 for others.';
+
+create or replace function auth.doctor()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.finding, f.severity, f.object, f.hint
+    from (
+        select * from auth.findings_in_policies()
+        union
+        select * from auth.findings_in_relations()
+        union
+        select * from auth.findings_in_roles()
+        union
+        select * from auth.findings_in_settings()
+        union
+        select * from auth.findings_in_keys()
+        union
+        select * from auth.findings_in_server(current_setting('server_version_num')::integer)
+    ) as f (finding, severity, object, hint)
+    order by array_position(array['error', 'warning', 'note'], f.severity), f.finding, f.object, f.hint
+$$;
+
+comment on function auth.doctor() is
+    'Looks for what would let somebody pass by policies, limits or the audit: one row for each finding, with severity error, warning or note, the object and what to do (docs/doctor.md); no row where all is well. Reads catalogs and settings and changes nothing. For auth_admin; 42501 for others.';
+
 create function auth.send_otp(email text, options jsonb default '{}')
 returns jsonb
 language c
@@ -1275,6 +1529,80 @@ as 'MODULE_PATHNAME', 'resend_wrapper';
 comment on function auth.resend(text, text, jsonb) is
     'Mails again what waits to be confirmed: kind signup or email_change; the mail before is void. Options: redirect_to, code_challenge, code_challenge_method, locale. Answers {status: confirmation_sent} whether or not anything waits. For everyone. 53400 over_email_send_rate_limit.';
 
+-- Codes that were sent by SMS. A row holds a digest, and no account: who has the number is asked when the code is right.
+
+create table auth.sms_codes (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    phone text not null,
+    about uuid,
+    code_hash bytea not null,
+    data jsonb not null default '{}',
+    expires_at timestamptz not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+create index sms_codes_phone on auth.sms_codes (phone, created_at);
+create index sms_codes_about on auth.sms_codes (about) where about is not null;
+select pg_catalog.pg_extension_config_dump('auth.sms_codes', '');
+
+comment on table auth.sms_codes is 'Codes that are out by SMS. Of each number, and of each challenge, the newest one is good. One that signs in belongs to a number and to no account.';
+comment on column auth.sms_codes.id is 'Row id.';
+comment on column auth.sms_codes.phone is 'Number it was sent to, E.164 without the plus.';
+comment on column auth.sms_codes.about is 'Challenge that it meets, or factor that it confirms; null: it signs in.';
+comment on column auth.sms_codes.code_hash is 'Keyed digest of the code.';
+comment on column auth.sms_codes.data is 'Of one that signs in: whether an account may be made, and its user metadata, {create_user, data}; of others {factor_id}.';
+comment on column auth.sms_codes.expires_at is 'When the code ends.';
+comment on column auth.sms_codes.created_at is 'When it was made.';
+
+create function auth.send_sms_otp(phone text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'send_sms_otp_wrapper';
+
+comment on function auth.send_sms_otp(text, jsonb) is
+    'Sends a code by SMS that signs in, to be given to auth.verify_sms_otp within sms_otp_ttl. phone is a number with country code, such as +4915112345678 (E.164). Options: create_user (default true: a number without an account gets one when its code is verified), data (user metadata of a new account), locale, channel (sms), again (true: create_user and data as the request before it had them). Answers {status: code_sent} whether or not anybody has the number. For everyone. 55000 phone_provider_disabled; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no such number, or one that sms_prefixes leaves out.';
+
+create function auth.verify_sms_otp(phone text, code text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_sms_otp_wrapper';
+
+comment on function auth.verify_sms_otp(text, text, jsonb) is
+    'Spends the code of an SMS and signs in (docs/sessions.md); the account is made now where the number has none. Options: type (sms), mfa (session: a restricted session in place of a challenge). For everyone. 28000 otp_expired for a code that is wrong, used, over or another number''s, 53400 account_locked after too many wrong ones; 55000 phone_provider_disabled.';
+
+create function auth.enroll_sms(phone text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'enroll_sms_wrapper';
+
+comment on function auth.enroll_sms(text, jsonb) is
+    'Enrols a phone as a second factor and sends it a code: {status: code_sent, factor_id, phone, friendly_name}. It is asked for nowhere before auth.confirm_sms. Options: friendly_name (default: the number), locale, send (false: no code yet, {status: enrolled}; auth.challenge_factor sends one), current_password, for a first factor in a session older than ten minutes. For authenticated users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_phone_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict, mfa_verified_factor_exists; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no number with country code, or one that sms_prefixes leaves out.';
+
+create function auth.confirm_sms(factor_id uuid, code text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'confirm_sms_wrapper';
+
+comment on function auth.confirm_sms(uuid, text, jsonb) is
+    'Confirms a phone by the code of auth.enroll_sms; from now on sign-ins ask for it. Answers this session, raised to aal2, with factor_id and, for the first factor, recovery_codes; other sessions of level aal1 end. For authenticated. 28000 mfa_verification_failed; 02000 mfa_factor_not_found; 53400 account_locked after too many wrong ones.';
+
+create function auth.send_mfa_sms(challenge_token text, factor_id uuid default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'send_mfa_sms_wrapper';
+
+comment on function auth.send_mfa_sms(text, uuid, jsonb) is
+    'Sends a code for a second step, to be given to auth.verify_totp with the same challenge_token: that of a sign-in, or the id of auth.challenge_factor, for which one more is sent. factor_id: which phone, if there are several. Option locale. Answers {status: code_sent, factor_id, phone (its last two digits)}. For everyone. 28000 mfa_challenge_expired; 02000 mfa_factor_not_found without a confirmed phone; 53400 over_sms_send_rate_limit.';
+
 create function auth.exchange_code(code text, code_verifier text default null, options jsonb default '{}')
 returns jsonb
 language c
@@ -1337,6 +1665,286 @@ as 'MODULE_PATHNAME', 'convert_anonymous_wrapper';
 comment on function auth.convert_anonymous(text, text, jsonb) is
     'Makes the calling guest a permanent account of the same id and returns it; its other sessions end. Where signup_mode is not immediate it mails a confirmation, after which it is one: {status: confirmation_sent, user}. options as in auth.sign_up. For authenticated guests; refresh for a token without is_anonymous. 28000 no_authorization; 22023 validation_failed for an account that is no guest, weak_password, email_address_invalid; 23505 email_exists; 55000 signup_disabled.';
 
+create function auth.list_factors(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'list_factors_wrapper';
+
+comment on function auth.list_factors(jsonb) is
+    'The signed-in user''s second factors, the oldest first: [{id, friendly_name, factor_type, status, phone, created_at, updated_at, last_challenged_at}], never a secret. Also for a sign-in that waits for one; numbers are then hinted at only. For authenticated. 28000 no_authorization.';
+
+create function auth.challenge_factor(factor_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'challenge_factor_wrapper';
+
+comment on function auth.challenge_factor(uuid, jsonb) is
+    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
+
+create function auth.verify_totp(challenge_token text, code text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_totp_wrapper';
+
+comment on function auth.verify_totp(text, text, jsonb) is
+    'Takes the second step: challenge_token is that of a sign-in, which becomes a session of level aal2, or the id of auth.challenge_factor, which raises this session; its refresh token from before is void. code is one of an authenticator app (RFC 6238, six digits, a step of 30 seconds before or after is accepted), one that was sent, or a recovery code; each works once. Options: factor_id, if given it has to be the challenge''s. Answers a session (docs/sessions.md). For everyone. 28000 mfa_verification_failed, mfa_challenge_expired; 53400 account_locked after too many wrong ones.';
+
+create function auth.unenroll_factor(factor_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'unenroll_factor_wrapper';
+
+comment on function auth.unenroll_factor(uuid, jsonb) is
+    'Removes a factor of the signed-in user: {id}. For authenticated. Sessions that it had raised are of level aal1 at the next statement; with the last verified one the recovery codes go. 28000 insufficient_aal unless the session is of level aal2 where a factor is verified; 02000 mfa_factor_not_found.';
+
+create function auth.regenerate_recovery_codes(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'regenerate_recovery_codes_wrapper';
+
+comment on function auth.regenerate_recovery_codes(jsonb) is
+    'Ten new recovery codes of 80 bits, {recovery_codes}, shown once; the set before is void. For authenticated. 28000 insufficient_aal below level aal2; 55000 mfa_recovery_codes_sole_factor without a verified factor.';
+
+create function auth.count_recovery_codes(options jsonb default '{}')
+returns bigint
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'count_recovery_codes_wrapper';
+
+comment on function auth.count_recovery_codes(jsonb) is
+    'How many recovery codes of the signed-in user are left. For authenticated. 28000 no_authorization.';
+
+create function auth.enroll_totp(friendly_name text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'enroll_totp_wrapper';
+
+comment on function auth.enroll_totp(text, jsonb) is
+    'Enrols an authenticator app (RFC 6238: HMAC-SHA-1, 6 digits, 30 seconds): {factor_id, secret in base32, otpauth_uri, qr_code as a data URL of SVG}, shown once. It is asked for nowhere before auth.confirm_totp. Options: issuer, the name that apps show; current_password, for a first factor in a session older than ten minutes. For authenticated users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_totp_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict.';
+
+create function auth.confirm_totp(factor_id uuid, code text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'confirm_totp_wrapper';
+
+comment on function auth.confirm_totp(uuid, text, jsonb) is
+    'Confirms an authenticator app by its first code; from now on sign-ins ask for it. Answers this session, raised to aal2, with factor_id and, for the first factor, recovery_codes; other sessions of level aal1 end. For authenticated. 28000 mfa_verification_failed; 02000 mfa_factor_not_found; 53400 account_locked after too many wrong ones.';
+
+create function auth.disable_totp(code text, options jsonb default '{}')
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'disable_totp_wrapper';
+
+comment on function auth.disable_totp(text, jsonb) is
+    'Removes every authenticator app of the signed-in user, for one of their codes or a recovery code. For authenticated. Sessions that they had raised are of level aal1 at the next statement. 28000 mfa_verification_failed; 02000 mfa_factor_not_found without one; 53400 account_locked after too many wrong ones.';
+
+-- Passkeys (WebAuthn Level 3): the public keys of accounts, and the ceremonies that are under way.
+
+create table auth.passkeys (
+    id uuid primary key default pg_catalog.gen_random_uuid(),
+    user_id uuid not null,
+    credential_id bytea not null unique,
+    public_key bytea not null,
+    sign_count bigint not null default 0,
+    transports text[] not null default '{}',
+    aaguid uuid,
+    backup_eligible boolean not null default false,
+    backed_up boolean not null default false,
+    uv boolean not null default false,
+    friendly_name text,
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    last_used_at timestamptz
+);
+create index passkeys_user_id on auth.passkeys (user_id);
+select pg_catalog.pg_extension_config_dump('auth.passkeys', '');
+
+comment on table auth.passkeys is 'Passkeys that users have registered. Nothing in it is secret; no login reads it.';
+comment on column auth.passkeys.id is 'Row id.';
+comment on column auth.passkeys.user_id is 'Whose it is.';
+comment on column auth.passkeys.credential_id is 'Credential id, at most 1023 bytes (WebAuthn section 4); of one account only.';
+comment on column auth.passkeys.public_key is 'Public key as the authenticator wrote it: a COSE_Key (RFC 9052 section 7).';
+comment on column auth.passkeys.sign_count is 'Signature counter of the last use; 0 where the authenticator has none (WebAuthn section 6.1.1).';
+comment on column auth.passkeys.transports is 'How the authenticator is reached: ble, hybrid, internal, nfc, smart-card, usb.';
+comment on column auth.passkeys.aaguid is 'Model of the authenticator, as it says itself and nobody has attested; null: not said.';
+comment on column auth.passkeys.backup_eligible is 'Whether it can be copied to other devices; never changes.';
+comment on column auth.passkeys.backed_up is 'Whether it was, when it was last used.';
+comment on column auth.passkeys.uv is 'Whether the authenticator verified its user when it was registered.';
+comment on column auth.passkeys.friendly_name is 'Name that the user gave it, as given: escape it where it is shown.';
+comment on column auth.passkeys.created_at is 'When it was registered.';
+comment on column auth.passkeys.last_used_at is 'When it last signed in; null: never.';
+
+create table auth.webauthn_challenges (
+    id uuid primary key,
+    user_id uuid,
+    session_id uuid,
+    kind text not null,
+    challenge bytea not null,
+    expires_at timestamptz not null,
+    created_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+create index webauthn_challenges_user_id on auth.webauthn_challenges (user_id);
+create index webauthn_challenges_expires_at on auth.webauthn_challenges (expires_at);
+select pg_catalog.pg_extension_config_dump('auth.webauthn_challenges', '');
+
+comment on table auth.webauthn_challenges is 'Ceremonies under way. Rows are only added and deleted; each is used once.';
+comment on column auth.webauthn_challenges.id is 'Id that the answer of the start carries.';
+comment on column auth.webauthn_challenges.user_id is 'Whom it is for; null: whoever has a passkey. Of a sign-in by an address without passkeys it is nobody''s.';
+comment on column auth.webauthn_challenges.session_id is 'Session that registers.';
+comment on column auth.webauthn_challenges.kind is 'registration or sign_in.';
+comment on column auth.webauthn_challenges.challenge is '32 random bytes that the authenticator signs.';
+comment on column auth.webauthn_challenges.expires_at is 'When it ends.';
+comment on column auth.webauthn_challenges.created_at is 'When it was made.';
+
+create function auth.start_passkey_registration(options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'start_passkey_registration_wrapper';
+
+comment on function auth.start_passkey_registration(jsonb) is
+    'Begins to register a passkey of the caller: {challenge_id, options, expires_at in seconds since 1970}; options is for navigator.credentials.create (PublicKeyCredentialCreationOptionsJSON, WebAuthn Level 3). Good for 5 minutes, once, in the same session. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 55000 passkey_disabled, too_many_passkeys (10); 22023 validation_failed for a guest.';
+
+create function auth.finish_passkey_registration(challenge_id uuid, credential jsonb, name text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'finish_passkey_registration_wrapper';
+
+comment on function auth.finish_passkey_registration(uuid, jsonb, text, jsonb) is
+    'Registers the passkey that the browser made: credential is its RegistrationResponseJSON, name at most 120 characters. Returns it like auth.list_passkeys. The challenge is spent, whatever comes of it. For authenticated. 28000 webauthn_challenge_expired, webauthn_verification_failed, insufficient_aal, no_authorization; 23505 webauthn_credential_exists; 55000 passkey_disabled, too_many_passkeys; 22023 validation_failed.';
+
+create function auth.start_passkey_sign_in(email text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'start_passkey_sign_in_wrapper';
+
+comment on function auth.start_passkey_sign_in(text, jsonb) is
+    'Begins to sign in with a passkey: {challenge_id, options, expires_at in seconds since 1970}; options is for navigator.credentials.get (PublicKeyCredentialRequestOptionsJSON, WebAuthn Level 3). With an address it names the passkeys of its account, and made-up ones where there are none, so that the answer does not tell; without, any passkey of this site will do. Good for 5 minutes, once. For anon, authenticated and service_role. 55000 passkey_disabled; 53400 over_request_rate_limit.';
+
+create function auth.finish_passkey_sign_in(challenge_id uuid, credential jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'finish_passkey_sign_in_wrapper';
+
+comment on function auth.finish_passkey_sign_in(uuid, jsonb, jsonb) is
+    'Signs in with what the browser gave: credential is its AuthenticationResponseJSON. Answers like auth.sign_in; the session is aal2 where the authenticator has verified its user. The challenge is spent, whatever comes of it. For anon, authenticated and service_role. 28000 webauthn_challenge_expired, webauthn_verification_failed, user_banned; 55000 passkey_disabled, email_not_confirmed; 53400 over_request_rate_limit; 22023 validation_failed.';
+
+create function auth.passkeys_of(user_id uuid)
+returns table (
+    id uuid,
+    friendly_name text,
+    created_at timestamptz,
+    last_used_at timestamptz,
+    transports text[],
+    aaguid uuid,
+    backup_eligible boolean,
+    backed_up boolean
+)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+begin atomic
+    select p.id, p.friendly_name, p.created_at, p.last_used_at, p.transports, p.aaguid, p.backup_eligible, p.backed_up
+    from auth.passkeys as p
+    where p.user_id = passkeys_of.user_id
+    order by p.created_at, p.id;
+end;
+
+comment on function auth.passkeys_of(uuid) is 'Internal: the passkeys of an account, the oldest first.';
+
+create function auth.list_passkeys(options jsonb default '{}')
+returns table (
+    id uuid,
+    friendly_name text,
+    created_at timestamptz,
+    last_used_at timestamptz,
+    transports text[],
+    aaguid uuid,
+    backup_eligible boolean,
+    backed_up boolean
+)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if options is distinct from '{}' and options is not null then
+        raise exception 'unknown option'
+            using errcode = 'invalid_parameter_value', detail = 'validation_failed',
+                hint = 'this function has no options';
+    end if;
+    return query select * from auth.passkeys_of(auth.require_uid());
+end
+$$;
+
+comment on function auth.list_passkeys(jsonb) is
+    'The caller''s passkeys, the oldest first. For authenticated. 28000 no_authorization.';
+
+create function auth.rename_passkey(id uuid, name text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'rename_passkey_wrapper';
+
+comment on function auth.rename_passkey(uuid, text, jsonb) is
+    'Names one of the caller''s passkeys, at most 120 characters, null for none, and returns it. For authenticated. 28000 no_authorization; 55000 passkey_disabled; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s; 22023 validation_failed.';
+
+create function auth.delete_passkey(id uuid, options jsonb default '{}')
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'delete_passkey_wrapper';
+
+comment on function auth.delete_passkey(uuid, jsonb) is
+    'Deletes one of the caller''s passkeys: it signs nobody in any more. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s.';
+
+create function auth.admin_list_passkeys(user_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_list_passkeys_wrapper';
+
+comment on function auth.admin_list_passkeys(uuid, jsonb) is
+    'The passkeys of an account as a list of objects like the rows of auth.list_passkeys. For service_role, and for auth_sidecar with the service key: 28000 no_authorization, not_admin. 02000 user_not_found.';
+
+create function auth.admin_delete_passkey(user_id uuid, id uuid, options jsonb default '{}')
+returns void
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_delete_passkey_wrapper';
+
+comment on function auth.admin_delete_passkey(uuid, uuid, jsonb) is
+    'Deletes a passkey of an account, such as one whose device is lost. For service_role, and for auth_sidecar with the service key: 28000 no_authorization, not_admin. 02000 webauthn_credential_not_found.';
+
 create function auth.update_email(new_email text, current_password text default null, options jsonb default '{}')
 returns jsonb
 language c
@@ -1357,6 +1965,19 @@ as 'MODULE_PATHNAME', 'reauthenticate_wrapper';
 comment on function auth.reauthenticate(jsonb) is
     'Mails the caller a code, to be given as option nonce to auth.update_password. Option: locale. Answers {status: code_sent}. For authenticated. 53400 over_email_send_rate_limit; 22023 validation_failed for an account without an address.';
 
+-- What anybody may read of an account.
+
+create function auth.public_profile(username text)
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'public_profile_wrapper';
+
+comment on function auth.public_profile(text) is
+    'What anybody may read of the account with this user name: the fields of setting public_profile_fields, username and texts, numbers and booleans of user_metadata; null where nobody has the name, or its account is banned. For everyone. 22023 validation_failed for null.';
+
 -- Administration of users, for holders of the service key.
 
 create function auth.admin_create_user(attributes jsonb, options jsonb default '{}')
@@ -1367,7 +1988,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'admin_create_user_wrapper';
 
 comment on function auth.admin_create_user(jsonb, jsonb) is
-    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
+    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, username, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
 
 create function auth.admin_get_user(id uuid, options jsonb default '{}')
 returns jsonb
@@ -1513,16 +2134,21 @@ grant execute on function
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
     auth.send_otp(text, jsonb), auth.send_magic_link(text, text, jsonb), auth.sign_up_with_email(text, jsonb, jsonb),
     auth.verify_sign_up(text, text, text, jsonb), auth.verify_otp(text, text, jsonb), auth.verify_link(text, jsonb),
+    auth.send_sms_otp(text, jsonb), auth.verify_sms_otp(text, text, jsonb),
     auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
-    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+    auth.start_passkey_sign_in(text, jsonb), auth.finish_passkey_sign_in(uuid, jsonb, jsonb),
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
+    auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
     auth.update_user(jsonb, jsonb), auth.list_sessions(jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb),
     auth.revoke_session(uuid, jsonb), auth.revoke_sessions(boolean, jsonb),
-    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb)
+    auth.update_email(text, text, jsonb), auth.reauthenticate(jsonb),
+    auth.start_passkey_registration(jsonb), auth.finish_passkey_registration(uuid, jsonb, text, jsonb),
+    auth.list_passkeys(jsonb), auth.rename_passkey(uuid, text, jsonb), auth.delete_passkey(uuid, jsonb)
 to authenticated, auth_sidecar;
 grant select on auth.my_account to authenticated;
 
@@ -1532,7 +2158,7 @@ grant execute on function
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
     auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
-    auth.version()
+    auth.version(), auth.sidecar_status()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
@@ -1545,12 +2171,14 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer, text[]), auth.settle_outbox(jsonb), auth.outbox_status(),
+    auth.sidecar_status()
 to auth_sidecar;
 
 grant execute on function
     auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_passkeys(uuid, jsonb), auth.admin_delete_passkey(uuid, uuid, jsonb),
     auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
 to service_role, auth_sidecar;
 
@@ -1563,3 +2191,14 @@ grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb
 
 grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
 grant select on auth.email_rules to auth_admin;
+
+-- Steps of a sign-in that is not finished are taken as anon; each asks for its user itself.
+grant execute on function
+    auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
+    auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb),
+    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb)
+to anon, authenticated, service_role, auth_sidecar;
+grant execute on function
+    auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),
+    auth.count_recovery_codes(jsonb)
+to authenticated, auth_sidecar;

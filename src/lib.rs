@@ -25,6 +25,7 @@ mod outbox;
 mod audit;
 mod guard;
 mod flow;
+mod factors;
 mod sessions;
 mod identity;
 mod addresses;
@@ -33,19 +34,24 @@ mod mail;
 
 // door
 mod door;
+mod enrollment;
 
 // ways in
 mod password;
 mod otp;
+mod sms;
 mod exchange;
 mod recovery;
 mod anonymous;
 mod refresh;
+mod mfa;
+mod totp;
 mod passkey;
 
 // self service and tests
 mod account;
 mod email_change;
+mod profile;
 mod admin;
 mod invitation;
 mod cleanup;
@@ -57,6 +63,9 @@ mod worker;
 
 static SHARED: [&dyn platform::shared::AnyArea; 5] =
     [&gate::GATE, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
+
+/// The kinds of codes that a second step takes, in the order in which they are tried.
+static VERIFIERS: [&factors::Verifier; 3] = [&totp::VERIFIER, &sms::factor::VERIFIER, &factors::recovery::VERIFIER];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]
@@ -72,6 +81,8 @@ pub extern "C-unwind" fn _PG_init() {
         platform::error::Error::NotPreloaded.raise();
     }
     identity::define_settings();
+    factors::register(&VERIFIERS);
+    factors::register_sender(sms::factor::challenge);
     platform::silence::install();
     schema::install_drop_guard();
     platform::shared::install(&SHARED);

@@ -185,6 +185,7 @@ fn secrets_are_out_of_reach() {
         "table auth.revocations",
         "table auth.one_time_tokens",
         "table auth.pending_sign_ups",
+        "table auth.sms_codes",
         "table auth.password_state",
         "insert into auth.sessions (id, user_id) select gen_random_uuid(), gen_random_uuid()",
         "update auth.users set role = 'service_role'",

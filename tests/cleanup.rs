@@ -22,11 +22,14 @@ fn ada_and_no_worker(database: &Database) -> Person {
     ada
 }
 
-const NOTHING: [(&str, i64); 8] = [
+const NOTHING: [(&str, i64); 11] = [
     ("sessions", 0),
     ("one_time_tokens", 0),
     ("pending_sign_ups", 0),
+    ("sms_codes", 0),
     ("flow_state", 0),
+    ("mfa_challenges", 0),
+    ("mfa_factors", 0),
     ("webauthn_challenges", 0),
     ("outbox", 0),
     ("revocations", 0),
@@ -53,7 +56,9 @@ fn plant(superuser: &mut Client, ago: &str, title: &str, user: &Person) {
             insert into auth.one_time_tokens (user_id, purpose, relates_to, expires_at) values
                 ('{user}', '{title} gone', 'x', now() - interval '{ago}'), ('{user}', '{title} live', 'x', now() + interval '1 hour');
             insert into auth.pending_sign_ups (email, expires_at) values
-                ('{title}-gone@example.org', now() - interval '{ago}'), ('{title}-live@example.org', now() + interval '1 hour');",
+                ('{title}-gone@example.org', now() - interval '{ago}'), ('{title}-live@example.org', now() + interval '1 hour');
+            insert into auth.sms_codes (phone, code_hash, expires_at) values
+                ('{title} gone', '', now() - interval '{ago}'), ('{title} live', '', now() + interval '1 hour');",
             user = user.user_id,
         ))
         .unwrap();
@@ -106,6 +111,7 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
         ("sessions", 3),
         ("one_time_tokens", 1),
         ("pending_sign_ups", 1),
+        ("sms_codes", 1),
         ("flow_state", 0),
         ("outbox", 0),
         ("revocations", 1),
@@ -117,6 +123,7 @@ fn cleanup_removes_what_has_expired_and_counts_it() {
         ("sessions where not_after > now()", 2),
         ("one_time_tokens where purpose = 'now live'", 1),
         ("pending_sign_ups where email = 'now-live@example.org'", 1),
+        ("sms_codes where phone = 'now live'", 1),
         ("revocations", 2),
         ("blocked_networks", 2),
         ("users", 1),
@@ -165,6 +172,7 @@ fn cleanup_waits_for_nobody() {
         "sessions where not_after < now()",
         "one_time_tokens where expires_at < now()",
         "pending_sign_ups where expires_at < now()",
+        "sms_codes where expires_at < now()",
         "revocations",
         "blocked_networks",
     ] {
@@ -172,8 +180,8 @@ fn cleanup_waits_for_nobody() {
     }
     let mut admin = database.admin();
     admin.batch_execute("set lock_timeout = '5s'; set statement_timeout = '20s'").unwrap();
-    let each =
-        NOTHING.map(|(kind, _)| (kind, i64::from(!["flow_state", "webauthn_challenges", "outbox"].contains(&kind))));
+    let unfilled = ["flow_state", "mfa_challenges", "mfa_factors", "webauthn_challenges", "outbox"];
+    let each = NOTHING.map(|(kind, _)| (kind, i64::from(!unfilled.contains(&kind))));
     assert_eq!(json(&mut admin, "select auth.cleanup()", &[]), only(&each));
     assert_eq!(json(&mut admin, "select auth.cleanup()", &[]), only(&[]));
     holder.rollback().unwrap();

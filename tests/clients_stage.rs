@@ -25,6 +25,8 @@ impl Stage {
         let inbox = Inbox::start();
         let mut settings = inbox.settings().to_vec();
         settings.push(("AUTH_COURIER__POLL_SECONDS", "1"));
+        let url = format!("{}/sms", inbox.url());
+        settings.extend(inbox.sms_settings(&url));
         let sidecar = Sidecar::start(&database, &settings);
         Stage { inbox, sidecar, database }
     }

@@ -29,7 +29,8 @@ fn profiles_are_the_documented_columns() {
     let own = json!({"site_url": "https://app.example.org", "environment": "production", "jwt_issuer": "https://id.example.org",
         "redirect_allow_list": ["https://other.example.org/back"], "debug_mode": false, "test_codes": {},
         "totp_issuer": "Example", "webauthn_rp_name": "Example", "webauthn_rp_id": "example.org",
-        "webauthn_rp_origins": ["https://app.example.org"], "sms_prefixes": ["+49"]});
+        "webauthn_rp_origins": ["https://app.example.org"], "sms_prefixes": ["+49"],
+        "public_profile_fields": ["username", "name"]});
     configure(&mut admin, own.clone());
     let columns = [
         // setting, default, strict, supabase
@@ -87,6 +88,8 @@ fn profiles_are_the_documented_columns() {
         ("sms_otp_ttl", json!([60, 60, 60])),
         ("rate_limit_sms", json!(["30/3600", "30/3600", "30/3600"])),
         ("sms_budget", json!(["1000/86400", "1000/86400", "1000/86400"])),
+        ("password_prevent_common", json!([true, true, false])),
+        ("password_prevent_user_info", json!([true, true, false])),
     ];
     // Whatever comes before, a profile is the same.
     let before = json!({"enable_signup": false, "refresh_tokens_enabled": false, "access_token_ttl": 60, "claims_user_metadata": false});
@@ -246,9 +249,16 @@ fn null_is_the_default_or_no_limit() {
         "sms_otp_ttl",
         "sms_prefixes",
         "rate_limit_sms",
+        "password_prevent_common",
+        "password_prevent_user_info",
+        "public_profile_fields",
     ];
     let unlimited = [
         "jwt_issuer",
+        "totp_issuer",
+        "webauthn_rp_name",
+        "webauthn_rp_id",
+        "sms_budget",
         "refresh_token_ttl",
         "session_timebox",
         "max_active_sessions",
@@ -256,6 +266,10 @@ fn null_is_the_default_or_no_limit() {
         "rate_limit_database",
         "lockout_attempts",
         "verification_resend_limit",
+        "totp_issuer",
+        "webauthn_rp_name",
+        "webauthn_rp_id",
+        "sms_budget",
     ];
     let defaults = configure(&mut admin, json!({}));
     assert_eq!(defaults.as_object().unwrap().len(), all.len() + unlimited.len());

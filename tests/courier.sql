@@ -28,7 +28,7 @@ insert into auth.pace default values;
 
 create function auth.set_request_context(ip inet, user_agent text) returns void language sql as '';
 
-create function auth.claim_outbox(n int)
+create function auth.claim_outbox(n int, channels text[])
 returns table (id uuid, channel text, kind text, recipient text, locale text, message_id text, attempts int,
     payload jsonb, template jsonb, created_at timestamptz)
 language sql security definer set search_path = pg_catalog, pg_temp as $$
@@ -36,7 +36,7 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
     set claimed_until = clock_timestamp() + (select lease from auth.pace), attempts = o.attempts + 1, claims = o.claims + 1
     where o.id in (
         select due.id from auth.outbox due
-        where due.status = 'pending' and due.next_attempt_at <= clock_timestamp()
+        where due.status = 'pending' and due.channel = any (channels) and due.next_attempt_at <= clock_timestamp()
             and coalesce(due.claimed_until, '-infinity') <= clock_timestamp()
         order by due.created_at limit n for update skip locked)
     returning o.id, o.channel, o.kind, o.recipient, o.locale, o.message_id, o.attempts, o.payload, o.template, o.created_at
@@ -46,7 +46,7 @@ create function auth.settle_outbox(results jsonb) returns int
 language sql security definer set search_path = pg_catalog, pg_temp as $$
     with settled as (
         update auth.outbox o
-        set status = case r.outcome when 'sent' then 'sent' when 'failed' then 'dead'
+        set status = case r.outcome when 'sent' then 'sent' when 'failed' then 'dead' when 'expired' then 'expired'
                 else case when o.attempts >= 12 then 'dead' else 'pending' end end,
             error = r.error, retry_in = r.retry_in, claimed_until = null,
             next_attempt_at = clock_timestamp() + (select retry from auth.pace)
@@ -56,5 +56,5 @@ language sql security definer set search_path = pg_catalog, pg_temp as $$
     select count(*)::int from settled
 $$;
 
-revoke all on function auth.claim_outbox(int), auth.settle_outbox(jsonb) from public;
-grant execute on function auth.claim_outbox(int), auth.settle_outbox(jsonb) to sidecar;
+revoke all on function auth.claim_outbox(int, text[]), auth.settle_outbox(jsonb) from public;
+grant execute on function auth.claim_outbox(int, text[]), auth.settle_outbox(jsonb) to sidecar;

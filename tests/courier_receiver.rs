@@ -44,18 +44,25 @@ pub struct Receiver {
 impl Receiver {
     /// Answers one call after the other with these heads, and with 200 when there are none left.
     pub fn start(answers: &[&'static str]) -> Receiver {
+        Receiver::saying(answers.iter().map(|head| (*head, String::new())).collect())
+    }
+
+    /// The same with a body for each.
+    pub fn saying(mut answers: Vec<(&'static str, String)>) -> Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let calls: Arc<Mutex<Vec<Call>>> = Arc::default();
         let heard = Arc::clone(&calls);
-        let mut answers: Vec<&str> = answers.iter().rev().copied().collect();
+        answers.reverse();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
                 let Some(call) = read(&mut stream) else { continue };
                 heard.lock().unwrap().push(call);
-                let answer = answers.pop().unwrap_or("200 OK");
-                let _ = write!(stream, "HTTP/1.1 {answer}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let (head, body) = answers.pop().unwrap_or(("200 OK", String::new()));
+                let length = body.len();
+                let _ =
+                    write!(stream, "HTTP/1.1 {head}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
             }
         });
         Receiver { port, calls }

@@ -283,6 +283,17 @@ fn the_settings_are_those_of_the_code() {
                 accepted(json!([""]), false);
                 accepted(vec!["https://example.org"; 101].into(), false);
             }
+            (_, "list of names") => {
+                accepted(json!(["a", "b"]), true);
+                accepted("a".into(), false);
+                accepted(json!([1]), false);
+            }
+            (_, "name") => {
+                accepted("Example & Co".into(), true);
+                for wrong in [json!(""), json!("a:b"), json!("x".repeat(65)), json!(["a"])] {
+                    accepted(wrong, false);
+                }
+            }
             (_, "object of address to code") => {
                 accepted(json!({"a@example.org": "4242"}), true);
                 for wrong in [json!([]), json!({"a@example.org": 4242}), json!({"a@example.org": "42a42"})] {

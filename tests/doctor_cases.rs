@@ -302,6 +302,29 @@ pub const CASES: &[Case] = &[
         "update auth.audit_log set sequence = 1000000 where created_at < now()",
     ),
     case(
+        "B089 mail that was not sent",
+        "insert into auth.outbox (id, channel, kind, recipient, message_id, status, cluster_id)
+        values (gen_random_uuid(), 'email', 'otp', 'ada@example.org', '<1@example.org>', 'expired', '1')",
+        "warning mail_was_not_sent table auth.outbox",
+        "1 rows of the last day are expired",
+        "update auth.outbox set created_at = now() - interval '25 hours'",
+    ),
+    case(
+        "F275 a shared secret from a document",
+        "select auth.import_signing_key('{\"kty\": \"oct\", \"alg\": \"HS256\", \"kid\": \"old\",
+            \"k\": \"c3VwZXItc2VjcmV0LWp3dC10b2tlbi13aXRoLWF0LWxlYXN0LTMyLWNoYXJhY3RlcnMtbG9uZw\"}')",
+        "error signing_key_is_weak signing key old",
+        "auth.rotate_signing_key()",
+        "update auth.signing_keys set status = 'revoked' where kid = 'old'",
+    ),
+    case(
+        "F275 a library of another release",
+        "update pg_extension set extversion = '0.1' where extname = 'auth'",
+        "error library_is_another extension auth",
+        "alter extension auth update",
+        "update pg_extension set extversion = '0.2' where extname = 'auth'",
+    ),
+    case(
         "XJ22 pgcrypto",
         "create extension pgcrypto",
         "note pgcrypto_not_needed extension pgcrypto",

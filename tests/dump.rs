@@ -86,10 +86,15 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
         insert into auth.audit_log (id, slot, event_type, success)
             select gen_random_uuid(), slot, 'test', true from generate_series(0, 23) as slot;
         insert into auth.pending_sign_ups (email, expires_at) values ('carol@example.org', now());
+        insert into auth.sms_codes (phone, code_hash, expires_at) values ('4915112345678', '\\x00', now());
         insert into auth.outbox (id, channel, kind, recipient, message_id, cluster_id)
             values (gen_random_uuid(), 'email', 'otp', 'ada@example.org', '<1@example.org>', 'another');
         insert into auth.templates (name, subject, text_body) values ('otp', 'Your code', '{{ code }}');
         insert into auth.webhooks (url, events, secret_sealed) values ('https://example.org/', '{nothing}', '\\x00');
+        insert into auth.mfa_factors (id, user_id, factor_type) select gen_random_uuid(), id, 'totp' from auth.users limit 1;
+        insert into auth.mfa_challenges (id, user_id, purpose, expires_at)
+            select gen_random_uuid(), id, 'sign_in', now() from auth.users limit 1;
+        insert into auth.recovery_codes (id, user_id, code_hash) select gen_random_uuid(), id, '\\x00' from auth.users limit 1;
         insert into auth.flow_state (id, expires_at) values (gen_random_uuid(), now());
         insert into auth.email_rules (domain, action) values ('example.com', 'block');
         insert into auth.passkeys (user_id, credential_id, public_key) select id, '\\x01', '\\x02' from auth.users limit 1;

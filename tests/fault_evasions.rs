@@ -52,7 +52,33 @@ const SECRETS: &[Secret] = &[
         events: ["otp_locked", "otp_failure"],
         is_slow: false,
     },
+    Secret {
+        name: "sms",
+        wrong: |email| format!("select auth.verify_sms_otp('{}', '4321')", phone(email)),
+        right: |email| {
+            format!(
+                "with asked as materialized (select auth.send_sms_otp('{0}') as answer)
+                select auth.verify_sms_otp('{0}', '1234') from asked where answer is not null",
+                phone(email)
+            )
+        },
+        refused: "otp_expired",
+        locked: "account_locked",
+        events: ["sms_locked", "sms_failure"],
+        is_slow: false,
+    },
 ];
+
+/// A number of the same person's.
+fn phone(email: &str) -> String {
+    let digest = email.bytes().fold(7_u64, |sum, byte| (sum * 131 + u64::from(byte)) % 100_000_000);
+    format!("49151{digest:08}")
+}
+
+/// What the audit calls whoever is meant.
+fn subject(secret: &Secret, email: &str) -> String {
+    if secret.name == "sms" { phone(email) } else { email.to_owned() }
+}
 
 /// One guess that is to leave no trace. A right one is to tell the guesser what a wrong one costs, and not to let him in.
 type Evasion = fn(&Database, &Secret, guess: &str, is_right: bool);
@@ -135,8 +161,8 @@ fn when_busy(database: &Database, wire: &Wire, act: &str) {
 fn is_locked(superuser: &mut Client, secret: &Secret, email: &str) -> bool {
     one(
         superuser,
-        "select exists (select from auth.audit_log where event_type = $1 and event_data ->> 'email' = $2)",
-        &[&secret.events[0], &email],
+        "select exists (select from auth.audit_log where event_type = $1 and coalesce(event_data ->> 'email', event_data ->> 'phone') = $2)",
+        &[&secret.events[0], &subject(secret, email)],
     )
 }
 
@@ -148,7 +174,8 @@ fn no_evasion_uncounts_a_guess() {
     configure(
         &database,
         // A guess takes long enough to be met under way.
-        object!({"rate_limit_database": null, "lockout_attempts": GUESSES, "argon2_memory_kib": 32768}),
+        object!({"rate_limit_database": null, "lockout_attempts": GUESSES, "argon2_memory_kib": 32768,
+            "enable_sms": true, "sms_budget": null}),
     );
     let mut superuser = database.superuser();
     let free = object!({"debug_mode": true, "verification_resend_interval": 0, "verification_resend_limit": null});
@@ -186,8 +213,8 @@ fn no_evasion_uncounts_a_guess() {
                     let failures: i64 = one(
                         &mut superuser,
                         "select sum(count) from auth.audit_log
-                        where event_type = $3 and code <> $1 and event_data ->> 'email' = $2",
-                        &[&secret.locked, &email, &secret.events[1]],
+                        where event_type = $3 and code <> $1 and coalesce(event_data ->> 'email', event_data ->> 'phone') = $2",
+                        &[&secret.locked, &subject(secret, &email), &secret.events[1]],
                     );
                     assert_eq!(failures, GUESSES as i64, "{title}");
                 }

@@ -5,15 +5,17 @@ use serde_json::json;
 
 use crate::golden::MEMBERS;
 use crate::guard::{LIMIT, RIGHT, WRONG, audited, code, guarded, guess, locked, total};
+use crate::mfa::{as_user, enroll, first_step};
 use crate::networks::from;
 use crate::refresh::{configure, refresh, refusal};
 
 /// How a function that takes a secret which can be guessed is called with a wrong one for `$1`.
-const GUESSABLE: [(&str, &str); 4] = [
+const GUESSABLE: [(&str, &str); 5] = [
     ("reset_password_with_code", "select auth.reset_password_with_code($1, '000000', 'staple correct horse')"),
     ("sign_in", "select auth.sign_in($1, 'a wrong password')"),
     ("verify_otp", "select auth.verify_otp($1, '000000')"),
     ("verify_sign_up", "select auth.verify_sign_up($1, '000000')"),
+    ("verify_sms_otp", "select auth.verify_sms_otp($1, '000000')"),
 ];
 
 /// The same for those that a signed-in user may call about their own account.
@@ -22,43 +24,64 @@ const GUESSABLE_SIGNED_IN: [(&str, &str); 2] = [
     ("update_password", "select auth.update_password('a wrong password', 'staple correct horse')"),
 ];
 
+/// Those that take a code of a second factor: its owner's, of `$1` the challenge of a sign-in, of `$2` an unverified factor.
+const GUESSABLE_BY_A_CODE: [(&str, &str); 4] = [
+    ("confirm_sms", "select auth.confirm_sms($2::text::uuid, $1 || '000000')"),
+    ("confirm_totp", "select auth.confirm_totp($2::text::uuid, $1 || '000000')"),
+    ("disable_totp", "select auth.disable_totp(coalesce($2, $1))"),
+    ("verify_totp", "select auth.verify_totp($1, coalesce($2, ''))"),
+];
+
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 60] = [
+const NOT_GUESSABLE: [&str; 77] = [
     "aal",
     "admin_create_user",
+    "admin_delete_factor",
     "admin_delete_passkey",
     "admin_delete_user",
     "admin_generate_link",
     "admin_get_user",
     "admin_list_audit",
+    "admin_list_factors",
     "admin_list_passkeys",
     "admin_list_users",
+    "admin_update_factor",
     "admin_update_user",
     "authenticate",
+    "authenticate_request",
     "authenticate_session",
+    "challenge_factor",
     "claim_outbox",
     "convert_anonymous",
     "count_attempt",
+    "count_recovery_codes",
     "delete_passkey",
+    "delete_recovery_codes",
     "email",
+    "enroll_sms",
+    "enroll_totp",
     "exchange_code",
     "finish_passkey_registration",
     "finish_passkey_sign_in",
     "fresh",
+    "get_recovery_codes",
     "get_session",
     "get_user",
     "invite_user",
     "jwks",
     "jwt",
+    "list_factors",
     "list_passkeys",
     "list_sessions",
     "look_up_link",
     "network",
     "outbox_status",
+    "public_profile",
     "public_settings",
     "reauthenticate",
     "redirect_allowed",
     "refresh",
+    "regenerate_recovery_codes",
     "rename_passkey",
     "request_password_reset",
     "require_aal2",
@@ -69,10 +92,13 @@ const NOT_GUESSABLE: [&str; 60] = [
     "revoke_sessions",
     "role",
     "send_magic_link",
+    "send_mfa_sms",
     "send_otp",
+    "send_sms_otp",
     "session_id",
     "set_request_context",
     "settle_outbox",
+    "sidecar_status",
     "sign_in_anonymously",
     "sign_out",
     "sign_up",
@@ -80,6 +106,7 @@ const NOT_GUESSABLE: [&str; 60] = [
     "start_passkey_registration",
     "start_passkey_sign_in",
     "uid",
+    "unenroll_factor",
     "update_user",
     "verify_link",
     "verify_token",
@@ -90,7 +117,7 @@ const NOT_GUESSABLE: [&str; 60] = [
 /// new function of the surface must be put into one of the two lists.
 #[test]
 fn every_function_that_takes_a_secret_is_limited() {
-    let database = guarded(Cluster::shared(), json!({}));
+    let database = guarded(Cluster::shared(), json!({"enable_sms": true}));
     let reachable = format!(
         "with {MEMBERS} select distinct p.proname::text
         from member as m join pg_proc as p on m.classid = 'pg_proc'::regclass and p.oid = m.objid
@@ -101,11 +128,35 @@ fn every_function_that_takes_a_secret_is_limited() {
     );
     let found: Vec<String> =
         database.superuser().query(&reachable, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-    let mut listed: Vec<&str> =
-        GUESSABLE.iter().chain(&GUESSABLE_SIGNED_IN).map(|(name, _)| *name).chain(NOT_GUESSABLE).collect();
+    let mut listed: Vec<&str> = GUESSABLE
+        .iter()
+        .chain(&GUESSABLE_SIGNED_IN)
+        .chain(&GUESSABLE_BY_A_CODE)
+        .map(|(name, _)| *name)
+        .chain(NOT_GUESSABLE)
+        .collect();
     listed.sort_unstable();
     assert_eq!(found, listed, "a function is in neither list: can what it takes be guessed?");
 
+    for (name, call) in GUESSABLE_BY_A_CODE {
+        let mut app = database.app();
+        let person = sign_up(&mut app, &format!("{name}@example.org"), RIGHT);
+        let enrolled = enroll(&mut app, person);
+        let token = enrolled.person.access_token.as_str();
+        let challenge = first_step(&mut app, &enrolled.person.email);
+        let enroll = if name == "confirm_sms" { "enroll_sms('+4915112345678')" } else { "enroll_totp('another')" };
+        let unverified = as_user(&mut app, token, enroll)["factor_id"].as_str().unwrap().to_owned();
+        let codes: Vec<Refusal> = (0..200)
+            .map(|_| {
+                refused(try_acting(&mut app, token, |transaction| {
+                    transaction.execute(call, &[&challenge, &unverified])
+                }))
+            })
+            .collect();
+        let looked_at = codes.iter().take_while(|refusal| refusal.code == "mfa_verification_failed").count();
+        assert_eq!(looked_at, 5, "{name}: {:?}", codes[0]);
+        assert!(codes[looked_at..].iter().all(|refusal| refusal.sqlstate == "53400"), "{name}");
+    }
     for (name, call) in GUESSABLE.into_iter().chain(GUESSABLE_SIGNED_IN) {
         let mut app = database.app();
         let person = sign_up(&mut app, &format!("{name}@example.org"), RIGHT);

@@ -76,6 +76,7 @@ fn no_function_finds_a_planted_object() {
     };
     // Types are named with their schema, since the names alone are the planted ones.
     let text = "::pg_catalog.text";
+    ask(&mut mallory, &format!("select auth.public_profile('nobody'{text})"), &[]);
     let sign_up_with = format!("select auth.sign_up($1{text}, $2{text}, '{{\"a\": 1}}'::pg_catalog.jsonb)");
     let answer = ask(&mut mallory, &sign_up_with, &[&"ada@example.org", &PASSWORD]);
     assert_eq!(answer["user"]["user_metadata"]["a"], 1);
@@ -149,6 +150,7 @@ fn no_function_finds_a_planted_object() {
     {
         ask(&mut admin, &format!("select {call}($1{text})"), &[&argument]);
     }
+    ask(&mut admin, "select auth.configure('{\"enable_sms\": true}'::pg_catalog.jsonb)", &[]);
     let jwk = "{\"kty\": \"oct\", \"alg\": \"HS256\", \"kid\": \"x\", \"k\": \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"}";
     ask(&mut admin, &format!("select auth.import_signing_key('{jwk}'::pg_catalog.jsonb)"), &[]);
     ask(&mut admin, "select auth.gate_status()", &[]);
@@ -190,6 +192,7 @@ fn no_function_finds_a_planted_object() {
     for call in [
         format!("auth.admin_update_user({dave}, '{attributes}'::pg_catalog.jsonb)"),
         format!("auth.admin_get_user({dave})"),
+        format!("auth.admin_list_factors({dave})"),
         "auth.admin_list_users('{\"filter\": \"dave\", \"sort\": \"email\"}'::pg_catalog.jsonb)".to_owned(),
         "auth.admin_list_audit('{\"query\": \"action:user\"}'::pg_catalog.jsonb)".to_owned(),
         format!("pg_catalog.to_jsonb(auth.admin_delete_user({dave})::pg_catalog.text)"),
@@ -204,6 +207,8 @@ fn no_function_finds_a_planted_object() {
     ask(&mut admin, &removed, &[]);
     ask(&mut admin, "select pg_catalog.to_jsonb(auth.adopt_outbox())", &[]);
     ask(&mut admin, "select auth.outbox_status()", &[]);
+    ask(&mut admin, "select auth.sidecar_status()", &[]);
+
     ask(&mut mallory, "select auth.public_settings()", &[]);
     let url = format!("select pg_catalog.to_jsonb(auth.redirect_allowed($1{text}))");
     ask(&mut mallory, &url, &[&"http://localhost:3000/"]);
@@ -211,6 +216,7 @@ fn no_function_finds_a_planted_object() {
         ("auth.send_otp", "ada@example.org"),
         ("auth.sign_up_with_email", "erin@example.org"),
         ("auth.request_password_reset", "ada@example.org"),
+        ("auth.send_sms_otp", "+4915112345678"),
     ] {
         ask(&mut mallory, &format!("select {call}($1{text})"), &[&address]);
     }
@@ -224,6 +230,7 @@ fn no_function_finds_a_planted_object() {
         "auth.look_up_link('x'::pg_catalog.text)",
         "auth.exchange_code('x'::pg_catalog.text)",
         "auth.send_magic_link('ada@example.org'::pg_catalog.text)",
+        "auth.verify_sms_otp('+4915112345678'::pg_catalog.text, '000000'::pg_catalog.text)",
     ] {
         called.insert(call[5..].split('(').next().unwrap().to_owned());
         let refusal = refused(mallory.query_one(&format!("select {call}"), &[]));
@@ -251,10 +258,51 @@ fn no_function_finds_a_planted_object() {
         ask(&mut mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
     mallory.batch_execute("begin").unwrap();
     ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
+    ask(&mut mallory, "select pg_catalog.to_jsonb(auth.authenticate_request()::pg_catalog.text)", &[]);
     ask(&mut mallory, "select auth.reauthenticate()", &[]);
     let change = format!("select auth.update_email($1{text}, $2{text})");
     ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);
+    for call in [
+        "auth.list_factors()",
+        "auth.enroll_totp('phone'::pg_catalog.text)",
+        "auth.enroll_sms('+4915112345678'::pg_catalog.text)",
+        "pg_catalog.to_jsonb(auth.count_recovery_codes())",
+    ] {
+        ask(&mut mallory, &format!("select {call}"), &[]);
+    }
     mallory.batch_execute("commit").unwrap();
+    let nil = "'00000000-0000-0000-0000-000000000000'::pg_catalog.uuid";
+    for (call, code) in [
+        (format!("auth.challenge_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.unenroll_factor({nil})"), "mfa_factor_not_found"),
+        (format!("auth.confirm_totp({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
+        (format!("auth.confirm_sms({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
+        ("auth.send_mfa_sms('x'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.disable_totp('000000'::pg_catalog.text)".to_owned(), "mfa_factor_not_found"),
+        ("auth.verify_totp('x'::pg_catalog.text, '000000'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.regenerate_recovery_codes()".to_owned(), "mfa_recovery_codes_sole_factor"),
+        ("auth.get_recovery_codes()".to_owned(), "mfa_factor_not_found"),
+        ("auth.delete_recovery_codes()".to_owned(), "mfa_factor_not_found"),
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        mallory.batch_execute("begin").unwrap();
+        mallory.execute(&format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]).unwrap();
+        assert_eq!(refused(mallory.query_one(&format!("select {call}"), &[])).code, code, "{call}");
+        mallory.batch_execute("rollback").unwrap();
+    }
+    for call in [
+        format!("auth.admin_update_factor({nil}, {nil}, '{{}}'::pg_catalog.jsonb)"),
+        format!("auth.admin_delete_factor({nil}, {nil})"),
+    ] {
+        called.insert(call[5..].split('(').next().unwrap().to_owned());
+        assert_eq!(refused(root.query_one(&format!("select {call}"), &[])).code, "user_not_found", "{call}");
+    }
+    let mut ask = |client: &mut Client, sql: &str, args: &[&(dyn auth_harness::ToSql + Sync)]| -> Value {
+        for (at, _) in sql.match_indices("auth.") {
+            called.insert(sql[at + 5..].split('(').next().unwrap().to_owned());
+        }
+        json(client, sql, args)
+    };
 
     root.batch_execute("begin").unwrap();
     for call in [

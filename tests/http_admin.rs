@@ -18,6 +18,7 @@ fn routes(id: &str) -> Vec<(&'static str, String, Value)> {
         ("GET", format!("/admin/users/{id}"), json!(null)),
         ("PUT", format!("/admin/users/{id}"), json!({"app_metadata": {"admin": true}})),
         ("DELETE", format!("/admin/users/{id}"), json!({})),
+        ("GET", format!("/admin/users/{id}/factors"), json!(null)),
         ("POST", "/invite".into(), json!({"email": "invited@example.org"})),
         ("POST", "/admin/generate_link".into(), json!({"type": "magiclink", "email": "ada@example.org"})),
         ("GET", "/admin/audit".into(), json!(null)),

@@ -1,9 +1,10 @@
 //! Paths of other services, for programs written for those.
 
-use auth_harness::{Cluster, Sidecar};
+use auth_harness::{Cluster, Sidecar, claims};
 use serde_json::{Value, json};
 
-use crate::http_accounts::{PASSWORD, refused, text};
+use crate::http_accounts::{PASSWORD, refused, sign_up, text};
+use crate::http_mfa::enroll;
 
 /// F020, F266: with the flag, urBackend's paths and spelling, `token` and `accessToken` alike; without it, nothing.
 #[test]
@@ -64,4 +65,33 @@ fn nselfs_paths() {
     assert_eq!(protected().bearer("garbage").send().status, 401);
     assert_eq!(protected().bearer(text(&body["accessToken"])).send().status, 200);
     assert_eq!(Sidecar::start(&database, &[]).get("/auth/protected").send().status, 404);
+}
+
+/// F132, F133: where the source answers `requires_2fa` and a challenge, there is no session before it is met; the code meets it once, and
+/// a token of the first step that was had elsewhere is nobody's here.
+#[test]
+fn the_second_step_of_other_services() {
+    let database = Cluster::shared().database().without_limits();
+    let sidecar = Sidecar::start(&database, &[("AUTH_COMPAT__NSELF", "true"), ("AUTH_COMPAT__URBACKEND", "true")]);
+    let ada = enroll(&sidecar, &sign_up(&sidecar, "ada@example.org"));
+    let body = json!({"email": "ada@example.org", "password": PASSWORD});
+    let mut token = String::new();
+    for path in ["/api/userAuth/login", "/auth/login"] {
+        let reply = sidecar.post(path).json(&body).send();
+        assert_eq!((reply.status, &reply.json()["requires_2fa"]), (200, &json!(true)), "{reply:?}");
+        assert_eq!(reply.json()["factors"][0]["id"], json!(ada.factor_id));
+        assert!(!reply.body.contains("eyJ") && reply.json().get("accessToken").is_none(), "no token: {reply:?}");
+        text(&reply.json()["challenge_token"]).clone_into(&mut token);
+    }
+    let verify =
+        |code: &str| sidecar.post("/auth/2fa/verify").json(&json!({"challenge_token": token, "code": code})).send();
+    refused(&verify(&ada.app.wrong()), 422, "mfa_verification_failed");
+    let done = verify(&ada.app.code()).json();
+    assert_eq!(claims(text(&done["accessToken"]))["aal"], "aal2");
+    assert_eq!(sidecar.get("/auth/protected").bearer(text(&done["accessToken"])).send().status, 200);
+    refused(&verify(&ada.app.code_at(1)), 422, "mfa_challenge_expired");
+    let waiting = sidecar.post("/token?grant_type=password").json(&body).send().json();
+    for path in ["/auth/protected", "/api/userAuth/me"] {
+        refused(&sidecar.get(path).bearer(text(&waiting["access_token"])).send(), 401, "no_authorization");
+    }
 }

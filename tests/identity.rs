@@ -268,6 +268,7 @@ fn fresh_and_aal_stand_in_policies() {
                 using (owner = auth.uid() and auth.fresh('10 min') and auth.aal() = 'aal2')",
         )
         .unwrap();
+    database.superuser().batch_execute("update auth.sessions set aal = 'aal2'").unwrap();
     let mut app = database.app();
     let now = server_seconds(&mut app);
     let proved = |seconds_ago: i64, aal: &str| {

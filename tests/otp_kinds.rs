@@ -195,6 +195,11 @@ fn who_may_call() {
                 "verify_link(text, jsonb)",
                 "look_up_link(text, jsonb)",
                 "resend(text, text, jsonb)",
+                "send_sms_otp(text, jsonb)",
+                "verify_sms_otp(text, text, jsonb)",
+                "enroll_sms(text, jsonb)",
+                "confirm_sms(uuid, text, jsonb)",
+                "send_mfa_sms(text, uuid, jsonb)",
                 "exchange_code(text, text, jsonb)",
                 "request_password_reset(text, text, jsonb)",
                 "reset_password(text, text, jsonb)",
@@ -204,8 +209,8 @@ fn who_may_call() {
             &visitor,
         ),
         (&["update_email(text, text, jsonb)", "reauthenticate(jsonb)"], &["authenticated", "auth_sidecar"]),
-        (&["claim_outbox(integer)", "settle_outbox(jsonb)"], &["auth_sidecar"]),
-        (&["outbox_status()"], &["auth_sidecar", "auth_admin"]),
+        (&["claim_outbox(integer, text[])", "settle_outbox(jsonb)"], &["auth_sidecar"]),
+        (&["outbox_status()", "sidecar_status()"], &["auth_sidecar", "auth_admin"]),
         (&["adopt_outbox()", "add_webhook(text, text[])", "remove_webhook(uuid)"], &["auth_admin"]),
     ];
     let mut superuser = database.superuser();

@@ -100,6 +100,35 @@ fn couriers_share() {
     assert_eq!(taken.len(), 40);
 }
 
+/// B089: a row that is the end of each courier that takes it is given up like any other, and holds up none; what its courier knows
+/// to be over before it is sent is told apart from what was given up.
+#[test]
+fn a_row_that_ends_its_couriers_is_given_up() {
+    let database = mailing(Cluster::shared(), json!({"magic_link_ttl": 86400}));
+    let (mut courier, mut superuser) = (database.sidecar(), database.superuser());
+    answer(&mut database.app(), "send_otp('killer@example.org')", &[]).unwrap();
+    superuser.execute("update auth.outbox set expires_at = null", &[]).unwrap();
+    for number in 1..=12 {
+        assert_eq!(claim(&mut courier, 10).remove(0).attempts, number);
+        assert_eq!(claim(&mut database.sidecar(), 10).len(), 0, "its lease holds");
+        age(&mut superuser, 61.0);
+    }
+    answer(&mut database.app(), "send_otp('other@example.org')", &[]).unwrap();
+    let mut transaction = courier.transaction().unwrap();
+    assert_eq!(claim(&mut transaction, 10).len(), 1);
+    transaction.rollback().unwrap();
+    assert_eq!(rows(&mut superuser, "status"), ["pending", "pending"]);
+    let other = claim(&mut courier, 10).remove(0);
+    assert_eq!(other.recipient, "other@example.org");
+    assert_eq!(rows(&mut superuser, "status"), ["dead", "pending"]);
+    assert_eq!(rows(&mut superuser, "payload_sealed is null"), ["true", "false"]);
+    assert_eq!(rows(&mut superuser, "last_error"), ["no courier that took it came back", ""]);
+    assert_eq!(settle(&mut courier, &json!([other.settled("expired")])), 1);
+    assert_eq!(settle(&mut courier, &json!([other.settled("sent")])), 0, "once");
+    let status = json(&mut courier, "select auth.outbox_status()", &[]);
+    assert_eq!((&status["dead"], &status["expired"], &status["pending"]), (&json!(1), &json!(1), &json!(0)));
+}
+
 /// B089: what fails waits longer each time, never less than that by the courier's word, and is given up after twelve attempts.
 #[test]
 fn a_row_is_given_up() {
@@ -195,6 +224,15 @@ fn nobody_overhears() {
     assert!(heard(&mut listener).is_empty());
     answer(&mut app, "sign_up('ada@example.org', $1)", &[&RIGHT]).unwrap();
     assert_eq!(heard(&mut listener), ["auth_outbox:"]);
+    // An address without an account wakes couriers as one with does, and a request that is rolled back none.
+    let mut transaction = app.transaction().unwrap();
+    answer(&mut transaction, "request_password_reset('ada@example.org')", &[]).unwrap();
+    transaction.rollback().unwrap();
+    assert!(heard(&mut listener).is_empty());
+    for request in ["request_password_reset('nobody@example.org')", "send_magic_link('nobody@example.org')"] {
+        answer(&mut app, request, &[]).unwrap();
+        assert_eq!(heard(&mut listener), ["auth_outbox:"], "{request}");
+    }
     let mut courier = database.sidecar();
     let mail = claim(&mut courier, 1).remove(0);
     let dump = || {

@@ -23,6 +23,13 @@ fn mails() {
     stage().node("tests/clients/mails.mjs");
 }
 
+/// B100, F059, F060: signing in by phone, resending, and what there is not.
+#[test]
+fn phones() {
+    let pace = json!({"site_url": "http://app.example.org:3000", "enable_sms": true, "rate_limit_sms": "1000/3600"});
+    Stage::new(&pace).node("tests/clients/phones.mjs");
+}
+
 /// B100, F270, XD2: sessions of several devices, the scopes of signing out, the events, and 20 refreshes at once.
 #[test]
 fn sessions() {
@@ -33,6 +40,13 @@ fn sessions() {
 #[test]
 fn administration() {
     stage().node("tests/clients/admin.mjs");
+}
+
+/// B100, F126, F127, F129, F130, F132, F133, F134, F136, XD8, XD13, XE17: `auth.mfa` and `auth.admin.mfa`, where policies ask for
+/// the second factor and where every sign-in does; codes are made from RFC 6238 in the script itself.
+#[test]
+fn second_factors() {
+    stage().node("tests/clients/mfa.mjs");
 }
 
 /// B100: the same with Supabase's client for Python.

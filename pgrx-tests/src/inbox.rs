@@ -37,6 +37,16 @@ impl Inbox {
         format!("http://127.0.0.1:{}", self.http)
     }
 
+    /// What a sidecar needs to send SMS to it, at its address for them.
+    pub fn sms_settings<'a>(&self, url: &'a str) -> [(&'a str, &'a str); 4] {
+        [
+            ("AUTH_SMS__PROVIDER", "http"),
+            ("AUTH_SMS__HTTP__URL", url),
+            ("AUTH_SMS__HTTP__SECRET", "whsec_c2VjcmV0"),
+            ("AUTH_OUTBOUND__ALLOW_PRIVATE", "true"),
+        ]
+    }
+
     /// What a sidecar needs to mail to it: settings in its environment.
     pub fn settings(&self) -> [(&str, &str); 4] {
         [

@@ -23,6 +23,7 @@ mod relay;
 mod script;
 mod sidecar;
 mod standby;
+mod totp;
 
 pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
 pub use cluster::Cluster;
@@ -41,6 +42,7 @@ pub use program::{Program, run_sidecar, sidecar_command};
 pub use relay::{Relay, RelayOptions, Taken};
 pub use script::{run_node, run_python};
 pub use sidecar::Sidecar;
+pub use totp::Totp;
 
 /// What the tests need of the driver, so that they name one crate.
 pub use postgres::{self, Client, GenericClient, Row, Transaction, types::ToSql};

@@ -5,11 +5,12 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::config::Config;
 use crate::cookies;
+use crate::db::Argument;
 use crate::error::{Error, Result, json_bytes};
 
 /// How somebody came in, for the counter of sign-ins.
@@ -19,8 +20,11 @@ pub enum Way {
     Anonymous,
     Password,
     Code,
+    Sms,
     Link,
     Exchange,
+    /// The second step, in a session that the first one has opened.
+    SecondFactor,
     Passkey,
     /// No sign-in: the same session goes on.
     Refresh,
@@ -33,12 +37,21 @@ impl Way {
             Way::Anonymous => "anonymous",
             Way::Password => "password",
             Way::Code => "code",
+            Way::Sms => "sms",
             Way::Link => "link",
             Way::Exchange => "exchange",
+            Way::SecondFactor => "second_factor",
             Way::Passkey => "passkey",
             Way::Refresh => "refresh",
         }
     }
+}
+
+/// What a sign-in gives before the second step: a restricted session to take it in, as Supabase's clients expect one.
+pub const SECOND_STEP: &str = "session";
+
+pub fn sign_in_options() -> Argument {
+    Argument::Json(json!({"mfa": SECOND_STEP}))
 }
 
 /// A session as clients take it: without SQL's `status`, and in cookie mode without the refresh token.
@@ -52,7 +65,7 @@ pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way
     let mut cookie = None;
     let (user_id, session_id) = ids(&answer);
     if let Some(members) = answer.as_object_mut() {
-        for name in ["status", "redirect_to", "type"] {
+        for name in ["status", "redirect_to", "type", "factor_id"] {
             members.remove(name);
         }
         if by_cookie && let Some(Value::String(token)) = members.remove("refresh_token") {
@@ -71,6 +84,22 @@ pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way
     }
     response
 }
+
+/// The second step of a sign-in as programs of other services know it: a challenge, and no session before it is met.
+pub fn challenge(answer: &Value) -> Option<Response> {
+    let is_one = answer["status"] == "mfa_required";
+    is_one.then(|| {
+        json(&json!({
+            "requires_2fa": true,
+            "challenge_token": answer["challenge_token"],
+            "expires_in": answer["expires_in"],
+            "factors": answer["factors"],
+        }))
+    })
+}
+
+/// The account of a finished sign-in, else null: auth.get_user also answers to whoever has taken the first of two steps.
+pub const WHO_HAS_SIGNED_IN: &str = "select auth.get_user() where auth.uid() is not null";
 
 pub fn count(way: Way) {
     match way {

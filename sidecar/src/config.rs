@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::client_ip::Network;
-use crate::courier::settings::{Courier, Smtp};
+use crate::courier::settings::{Courier, Mail, Smtp};
+use crate::courier::sms_settings;
 use crate::outbound;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,8 +29,11 @@ pub struct Config {
     pub metrics: Metrics,
     pub compat: Compat,
     pub apps: Apps,
+    pub events: Events,
     pub log: Log,
+    pub mail: Mail,
     pub smtp: Smtp,
+    pub sms: sms_settings::Settings,
     pub courier: Courier,
 }
 
@@ -158,6 +162,15 @@ pub struct AndroidApp {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Events {
+    /// Streams of GET /v1/events at once; 0: there are none, and no connection listens.
+    pub max_streams: usize,
+    /// How often a silent stream says that it is there, and asks whether its session is.
+    pub heartbeat_seconds: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Log {
     pub format: LogFormat,
     pub level: Level,
@@ -192,8 +205,11 @@ impl Default for Config {
             metrics: Metrics::default(),
             compat: Compat::default(),
             apps: Apps::default(),
+            events: Events::default(),
             log: Log::default(),
+            mail: Mail::default(),
             smtp: Smtp::default(),
+            sms: sms_settings::Settings::default(),
             courier: Courier::default(),
         }
     }
@@ -252,6 +268,12 @@ impl Default for Metrics {
     }
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Events { max_streams: 200, heartbeat_seconds: 20 }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Log { format: LogFormat::Json, level: Level::Info }
@@ -271,6 +293,21 @@ impl std::fmt::Debug for Captcha {
         formatter.debug_struct("Captcha").field("provider", &self.provider).finish_non_exhaustive()
     }
 }
+
+/// Variables of the environment that are text whatever they look like.
+const TEXTS: [&str; 11] = [
+    "AUTH_SMTP__USER",
+    "AUTH_SMTP__PASSWORD",
+    "AUTH_CAPTCHA__SECRET",
+    "AUTH_MAIL__SECRET",
+    "AUTH_SMS__TWILIO__ACCOUNT_SID",
+    "AUTH_SMS__TWILIO__AUTH_TOKEN",
+    "AUTH_SMS__TWILIO__FROM",
+    "AUTH_SMS__AWS_SNS__ACCESS_KEY_ID",
+    "AUTH_SMS__AWS_SNS__SECRET_ACCESS_KEY",
+    "AUTH_SMS__AWS_SNS__SENDER_ID",
+    "AUTH_SMS__HTTP__SECRET",
+];
 
 impl Config {
     /// # Errors
@@ -292,10 +329,7 @@ impl Config {
         }
         // Other programs have AUTH_… variables too: ours are the ones with a section, and external_url.
         let ours = Env::prefixed("AUTH_")
-            .filter(|name| {
-                !["smtp__user", "smtp__password", "captcha__secret"]
-                    .contains(&name.as_str().to_ascii_lowercase().as_str())
-            })
+            .filter(|name| !TEXTS.iter().any(|text| name.as_str().eq_ignore_ascii_case(&text["AUTH_".len()..])))
             .filter(|name| name.as_str().contains("__") || name.as_str().eq_ignore_ascii_case("external_url"))
             .split("__");
         let mut config: Config = figment.merge(ours).extract().map_err(|error| error.to_string())?;
@@ -303,17 +337,28 @@ impl Config {
             config.external_url.pop();
         }
         // A password may look like a number, which the reader of the environment would make of it.
-        for (name, value) in [
-            ("AUTH_SMTP__USER", &mut config.smtp.user),
-            ("AUTH_SMTP__PASSWORD", &mut config.smtp.password),
-            ("AUTH_CAPTCHA__SECRET", &mut config.captcha.secret),
-        ] {
+        let (twilio, sns, hook) = (&mut config.sms.twilio, &mut config.sms.aws_sns, &mut config.sms.http);
+        for (name, value) in TEXTS.into_iter().zip([
+            &mut config.smtp.user,
+            &mut config.smtp.password,
+            &mut config.captcha.secret,
+            &mut config.mail.secret,
+            &mut twilio.account_sid,
+            &mut twilio.auth_token,
+            &mut twilio.from,
+            &mut sns.access_key_id,
+            &mut sns.secret_access_key,
+            &mut sns.sender_id,
+            &mut hook.secret,
+        ]) {
             if let Ok(text) = std::env::var(name) {
                 *value = text;
             }
         }
         config.smtp.check()?;
+        config.mail.check(&config.smtp)?;
         config.courier.check()?;
+        config.sms.check()?;
         config.outbound.check()?;
         Ok(config)
     }
@@ -346,6 +391,7 @@ impl Config {
             ("http.threads", self.http.threads as u64),
             ("http.body_limit_bytes", self.http.body_limit_bytes as u64),
             ("http.request_seconds", self.http.request_seconds),
+            ("events.heartbeat_seconds", self.events.heartbeat_seconds),
         ] {
             if value == 0 {
                 return Err(format!("{name} is 0"));
@@ -400,8 +446,8 @@ fn describe(name: &str, value: &Value, lines: &mut Vec<String>) {
         }
         return;
     }
-    let is_secret = ["database.url", "courier.listen_url"].contains(&name)
-        || ["secret", "password", "token"].iter().any(|word| name.ends_with(word));
+    let is_secret = ["database.url", "courier.listen_url", "mail.url"].contains(&name)
+        || ["secret", "secret_access_key", "password", "token"].iter().any(|word| name.ends_with(word));
     let is_empty = value.is_null() || value == "";
     lines.push(match (is_empty, is_secret) {
         (true, _) => format!("{name} is not set"),

@@ -29,7 +29,7 @@ pub fn start() -> Result<PrometheusHandle, String> {
     Ok(handle)
 }
 
-/// `sent`, `retry` or `failed`.
+/// `sent`, `retry`, `failed` or `expired`.
 pub fn delivery(channel: &str, outcome: &'static str) {
     let channel = match channel {
         known @ ("email" | "webhook") => known.to_owned(),

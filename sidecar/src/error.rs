@@ -39,14 +39,25 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("email_address_not_authorized", 400),
     ("email_exists", 422),
     ("email_not_confirmed", 400),
+    ("events_disabled", 422),
     ("flow_state_expired", 403),
     ("flow_state_not_found", 404),
     ("hash_gate_busy", 503),
     ("identity_already_exists", 422),
     ("identity_not_found", 404),
-    ("insufficient_aal", 401),
+    ("insufficient_aal", 403),
     ("invalid_credentials", 400),
     ("magic_link_disabled", 422),
+    ("mfa_challenge_expired", 422),
+    ("mfa_factor_name_conflict", 422),
+    ("mfa_factor_not_found", 404),
+    ("mfa_phone_enroll_not_enabled", 422),
+    ("mfa_recovery_codes_sole_factor", 422),
+    ("mfa_totp_enroll_not_enabled", 422),
+    ("mfa_verification_failed", 422),
+    ("mfa_verification_rejected", 403),
+    ("mfa_verified_factor_exists", 422),
+    ("mfa_webauthn_enroll_not_enabled", 422),
     ("network_blocked", 403),
     // What only an operator can mend: said to the log, not to the client.
     ("not_installed", 500),
@@ -85,6 +96,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("session_not_found", 403),
     ("signup_disabled", 422),
     ("single_identity_not_deletable", 422),
+    ("too_many_enrolled_mfa_factors", 422),
     ("too_many_passkeys", 422),
     ("user_already_exists", 422),
     ("user_banned", 403),
@@ -124,10 +136,14 @@ impl Error {
         Error::new("no_authorization", "this endpoint requires a valid Bearer token")
     }
 
+    /// Whether the same may be answered another time.
+    pub fn is_passing(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     /// For whoever only asks whether a token is good: every refusal is a 401.
     pub fn or_unauthorized(self) -> Error {
-        let passes = self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS;
-        if passes { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
+        if self.is_passing() { self } else { Error { status: StatusCode::UNAUTHORIZED, ..self } }
     }
 
     /// A path or method that is not here.

@@ -12,8 +12,11 @@ mod cors;
 mod counters;
 mod courier;
 mod db;
+mod doctor;
 mod error;
+mod events;
 mod inbox;
+mod listen;
 mod log;
 mod origin;
 mod outbound;
@@ -47,8 +50,12 @@ enum Command {
     Serve,
     /// Read the settings, print those in force or what is wrong with them, and exit.
     CheckConfig,
+    /// Look for what is wrong: settings, database, keys, clocks, relay, webhooks. Exits with 1 if there is anything.
+    Doctor(doctor::Doctor),
     /// Look at the mails, and try the relay.
     Mail(courier::command::Mail),
+    /// Try the provider of SMS.
+    Sms(courier::sms_command::Command),
     /// For development: receive mail and show it in a browser, on this machine only.
     Inbox(inbox::Inbox),
     /// Print the description of the HTTP API (OpenAPI 3.1, JSON).
@@ -78,9 +85,14 @@ fn run(arguments: Arguments) -> Result<(), String> {
             Config::read(file)?.lines().iter().for_each(|line| println!("{line}"));
             Ok(())
         }
+        Command::Doctor(doctor) => runtime(1)?.block_on(doctor::run(doctor, file)),
         Command::Mail(mail) => {
             let config = Config::read_partly(file)?;
             runtime(1)?.block_on(courier::command::run(mail, &config))
+        }
+        Command::Sms(sms) => {
+            let config = Config::read_partly(file)?;
+            runtime(1)?.block_on(courier::sms_command::run(sms, &config))
         }
         Command::Inbox(inbox) => runtime(1)?.block_on(inbox::serve(inbox)),
         Command::Openapi => {

@@ -29,7 +29,12 @@ pub struct Outbound {
 pub struct Answer {
     pub status: u16,
     pub retry_after: Option<String>,
+    /// Empty where it was not asked for.
+    pub body: Vec<u8>,
 }
+
+/// No more of an answer is read.
+const ANSWER_BYTES: usize = 64 * 1024;
 
 pub enum OutboundError {
     /// This URL will never be asked.
@@ -83,6 +88,36 @@ impl Outbound {
         headers: &[(&'static str, String)],
         body: Vec<u8>,
     ) -> Result<Answer, OutboundError> {
+        self.answered(url, headers, body).await.map(|(answer, _)| answer)
+    }
+
+    /// As `post`, with the answer's body, as much of it as is of interest.
+    ///
+    /// # Errors
+    /// As `post`.
+    pub async fn exchange(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<Answer, OutboundError> {
+        let (mut answer, mut rest) = self.answered(url, headers, body).await?;
+        // The head has said what became of the request: a body that breaks off changes nothing.
+        while let Ok(Some(chunk)) = rest.chunk().await {
+            answer.body.extend_from_slice(&chunk[..chunk.len().min(ANSWER_BYTES - answer.body.len())]);
+            if answer.body.len() == ANSWER_BYTES {
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    async fn answered(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<(Answer, reqwest::Response), OutboundError> {
         let url = check(url, self.allow_private).map_err(OutboundError::Refused)?;
         let mut request = self.client.post(url).body(body);
         for (name, value) in headers {
@@ -90,17 +125,26 @@ impl Outbound {
         }
         let answer = request.send().await.map_err(|error| OutboundError::Failed(describe(&error)))?;
         let retry_after = answer.headers().get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Ok(Answer { status: answer.status().as_u16(), retry_after })
+        Ok((Answer { status: answer.status().as_u16(), retry_after, body: Vec::new() }, answer))
     }
 }
 
 impl Outbound {
+    /// Whether somebody answers there, whatever the answer: a question that changes nothing.
+    ///
+    /// # Errors
+    /// As `post`.
+    pub async fn reach(&self, url: &str) -> Result<u16, OutboundError> {
+        let url = check(url, self.allow_private).map_err(OutboundError::Refused)?;
+        let answer = self.client.request(reqwest::Method::OPTIONS, url).send().await;
+        answer.map(|answer| answer.status().as_u16()).map_err(|error| OutboundError::Failed(describe(&error)))
+    }
+
     /// As `post`, for a service whose answer is read: at most this much of it.
     ///
     /// # Errors
     /// As `post`, and that the answer is too long.
     pub async fn ask(&self, url: &str, form: &[(&str, &str)]) -> Result<Vec<u8>, OutboundError> {
-        const ANSWER_BYTES: usize = 64 * 1024;
         let url = check(url, self.allow_private).map_err(OutboundError::Refused)?;
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let request =

@@ -208,6 +208,36 @@ impl FromRequestParts<State> for UserId {
     }
 }
 
+/// A factor's id in the path: a UUID or that of none.
+pub struct FactorId(pub Uuid);
+
+impl FromRequestParts<State> for FactorId {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<FactorId> {
+        let id = Path::<String>::from_request_parts(parts, state).await.ok().and_then(|id| id.0.parse().ok());
+        id.map(FactorId).ok_or_else(no_factor)
+    }
+}
+
+/// Both, of somebody else's factor.
+pub struct UserAndFactor(pub Uuid, pub Uuid);
+
+impl FromRequestParts<State> for UserAndFactor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<UserAndFactor> {
+        let ids = Path::<(String, String)>::from_request_parts(parts, state).await.ok().map(|ids| ids.0);
+        let (user_id, factor_id) = ids.unwrap_or_default();
+        let user_id = user_id.parse().map_err(|_| Error::new("user_not_found", "user_id is not a UUID"))?;
+        Ok(UserAndFactor(user_id, factor_id.parse().map_err(|_| no_factor())?))
+    }
+}
+
+fn no_factor() -> Error {
+    Error::new("mfa_factor_not_found", "factor_id is not a UUID")
+}
+
 /// Options of a SQL function: only what the request has.
 #[derive(Default)]
 pub struct Options(Map<String, Value>);
@@ -257,8 +287,9 @@ pub fn given(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty())
 }
 
+/// A number signs in by a code of POST /otp and by nothing else.
 pub fn no_phone() -> Error {
-    Error::new("phone_provider_disabled", "sign-in by phone is not enabled here")
+    Error::new("phone_provider_disabled", "phone numbers are for codes by SMS only")
 }
 
 /// An answer of `{}`: the same for every address, known or not.

@@ -24,6 +24,7 @@ use crate::cors::Cors;
 use crate::courier;
 use crate::db::Db;
 use crate::error::Error;
+use crate::events::{self, Events};
 use crate::outbound::Outbound;
 use crate::{counters, respond, routes};
 
@@ -34,6 +35,7 @@ pub struct State {
     pub db: Db,
     pub cors: Arc<Cors>,
     pub outbound: Arc<Outbound>,
+    pub events: Events,
     pub metrics: Option<PrometheusHandle>,
 }
 
@@ -53,7 +55,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Peer {
 /// Why it could not start, for the person who started it.
 pub async fn serve(config: Config) -> Result<(), String> {
     let listener = listen(config.http.listen).await?;
+    let (stop_events, events_stopped) = tokio::sync::watch::channel(false);
     let state = State {
+        events: events::start(&config, events_stopped)?,
         db: Db::new(&config.database)?,
         cors: Arc::new(Cors::new(&config.cors)?),
         outbound: Arc::new(Outbound::new(&config.outbound)?),
@@ -65,6 +69,8 @@ pub async fn serve(config: Config) -> Result<(), String> {
     let courier = courier::start(&state.config, state.db.clone())?;
     let stop = async {
         stop.await;
+        // Streams would go on for ever.
+        stop_events.send_replace(true);
         // Mails under way are finished while requests are.
         if let Some(courier) = &courier {
             courier.stop();

@@ -39,6 +39,66 @@ pub struct User {
     last_sign_in_at: Option<String>,
     new_email: Option<String>,
     banned_until: Option<String>,
+    /// Absent where there are none
+    factors: Option<Vec<Factor>>,
+}
+
+/// A second factor, without its secret.
+#[derive(Serialize, ToSchema)]
+pub struct Factor {
+    id: Uuid,
+    friendly_name: String,
+    /// `totp`, `phone` or `webauthn`
+    factor_type: String,
+    /// `unverified` or `verified`
+    status: String,
+    phone: Option<String>,
+    created_at: String,
+    updated_at: String,
+    last_challenged_at: Option<String>,
+}
+
+/// Shown once.
+#[derive(Serialize, ToSchema)]
+pub struct Enrolled {
+    id: Uuid,
+    r#type: String,
+    friendly_name: String,
+    totp: Option<Authenticator>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Authenticator {
+    /// SVG
+    qr_code: String,
+    /// Base32
+    secret: String,
+    /// otpauth
+    uri: String,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Challenged {
+    id: Uuid,
+    r#type: String,
+    /// Seconds since 1970
+    expires_at: i64,
+}
+
+/// Shown once.
+#[derive(Serialize, ToSchema)]
+pub struct RecoveryCodes {
+    id: Uuid,
+    /// `recovery_code`
+    r#type: String,
+    friendly_name: String,
+    total: usize,
+    codes: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct Named {
+    id: Uuid,
 }
 
 /// Of a sign-up: the user alone where the address is to be confirmed first.

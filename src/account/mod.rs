@@ -26,20 +26,29 @@ fn user_and_session(identity: &Identity) -> Result<(uuid::Uuid, uuid::Uuid)> {
 #[pg_extern(sql = false, stable)]
 fn get_user(options: JsonArgument) -> Answer<Option<JsonB>> {
     options::only(options, &[])?;
-    let Some(user_id) = identity::current()?.and_then(|identity| identity.user_id()) else { return Ok(None) };
-    Ok(users::object(user_id)?.map(JsonB))
+    match identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]) {
+        Ok(asking) if asking.is_unfinished => Ok(users::object(asking.user_id)?.map(users::hinted).map(JsonB)),
+        Ok(asking) => Ok(users::object(asking.user_id)?.map(JsonB)),
+        Err(Error::NoAuthorization) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 #[pg_extern(sql = false)]
 fn update_user(data: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &["username"])?;
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let Value::Object(changes) = given(options::json(data)?, "data")? else {
         return Err(Error::invalid("data is not a JSON object", "data is an object such as {}").into());
     };
-    let keys: Vec<String> = changes.keys().cloned().collect();
+    let mut keys: Vec<String> = changes.keys().cloned().collect();
     users::merge_metadata(user_id, Metadata::User, changes)?;
+    if options.contains_key("username") {
+        let name = options::text(&options, "username")?.map(users::parse_username).transpose()?;
+        users::set_username(user_id, name.as_deref())?;
+        keys.push("username".into());
+    }
     audit::record(&Entry::done("user_updated", user_id).in_session(session_id).with(json!({"keys": keys})))?;
     Ok(JsonB(users::object(user_id)?.ok_or(Error::SessionNotFound)?))
 }
@@ -71,10 +80,13 @@ fn sign_out(scope: Option<&str>, options: JsonArgument) -> Answer<()> {
 fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Option<uuid::Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
+    let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])?;
+    let (user_id, session_id) = (asking.user_id, asking.session_id);
     *signed_in = Some(user_id);
     let scope = given(scope, "scope")?;
     let which = match scope {
+        // Whoever has not finished signing in ends what there is of it, and nobody else's session.
+        "local" | "others" | "global" if asking.is_unfinished => Which::This(session_id),
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,

@@ -5,6 +5,7 @@
 //! an account made in advance with somebody else's address; a change that was begun before the account had its owner.
 
 use auth_core::email::Email;
+use auth_core::phone::Phone;
 use pgrx::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -58,6 +59,20 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
         .first(&[to_pg(user_id).into(), address_key.into(), is_ownership.into()], |row| row.required::<bool>(1))?
         .ok_or(Error::OtpExpired)?;
     if is_first && is_ownership {
+        sessions::end(user_id, Which::All)?;
+        tokens::remove_all(user_id)?;
+    }
+    Ok(())
+}
+
+/// The number was proved. Where nothing of the account had been proved before, what was set until then does not survive it.
+/// Refused where the account has another number by now.
+pub fn confirm_phone(user_id: Uuid, phone: &Phone) -> Result<()> {
+    static CONFIRM: Query = Query::write(include_str!("confirm_phone.sql"), &[Type::UUIDOID, Type::TEXTOID]);
+    let is_first = CONFIRM
+        .first(&[to_pg(user_id).into(), phone.digits().into()], |row| row.required::<bool>(1))?
+        .ok_or(Error::OtpExpired)?;
+    if is_first {
         sessions::end(user_id, Which::All)?;
         tokens::remove_all(user_id)?;
     }

@@ -8,7 +8,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'admin_create_user_wrapper';
 
 comment on function auth.admin_create_user(jsonb, jsonb) is
-    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
+    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, username, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
 
 create function auth.admin_get_user(id uuid, options jsonb default '{}')
 returns jsonb
@@ -51,6 +51,37 @@ as 'MODULE_PATHNAME', 'admin_delete_user_wrapper';
 
 comment on function auth.admin_delete_user(uuid, boolean, jsonb) is
     'Deletes an account with all that belongs to it; soft: keeps the row, which nobody can sign in to, and frees its address. Ends its sessions. Foreign keys of the app decide about the app''s rows. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
+
+create function auth.admin_list_factors(user_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_list_factors_wrapper';
+
+comment on function auth.admin_list_factors(uuid, jsonb) is
+    'The second factors of an account as auth.list_factors answers them, never a secret. For service_role, and for auth_sidecar with the service key. 02000 user_not_found.';
+
+create function auth.admin_update_factor(user_id uuid, factor_id uuid, attributes jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_update_factor_wrapper';
+
+comment on function auth.admin_update_factor(uuid, uuid, jsonb, jsonb) is
+    'Gives a second factor of an account another name and returns it. attributes: friendly_name. For service_role, and for auth_sidecar with the service key. 02000 user_not_found, mfa_factor_not_found; 23505 mfa_factor_name_conflict; 22023 validation_failed.';
+
+create function auth.admin_delete_factor(user_id uuid, factor_id uuid, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'admin_delete_factor_wrapper';
+
+comment on function auth.admin_delete_factor(uuid, uuid, jsonb) is
+    'Removes a second factor of an account, such as a lost one: {id}. Sessions that it had raised are of level aal1 at the next statement; with the last verified one the recovery codes go; the user is told by mail. For service_role, and for auth_sidecar with the service key. 02000 user_not_found, mfa_factor_not_found.';
 
 create function auth.admin_list_audit(options jsonb default '{}')
 returns jsonb

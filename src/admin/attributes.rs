@@ -7,13 +7,13 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::config::Config;
-use crate::credential;
+use crate::credential::{self, Person};
 use crate::platform::error::{Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::users;
 
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 15] = [
     "app_metadata",
     "ban_duration",
     "ban_reason",
@@ -28,6 +28,7 @@ const KEYS: [&str; 14] = [
     "phone_confirm",
     "role",
     "user_metadata",
+    "username",
 ];
 const LONGEST_BAN_SECONDS: f64 = 1000.0 * 366.0 * 86_400.0;
 const LONGEST_REASON: usize = 1000;
@@ -45,6 +46,7 @@ pub struct Attributes {
     pub user_metadata: Option<Map<String, Value>>,
     pub app_metadata: Option<Map<String, Value>>,
     pub role: Option<String>,
+    pub username: Option<String>,
     pub ban: Option<Ban>,
     pub ban_reason: Option<String>,
     pub must_change_password: Option<bool>,
@@ -93,13 +95,14 @@ impl Attributes {
                 self.id = Some(id);
             }
             "email" => self.email = Some(users::parse_email(&text(key, value)?)?),
-            "phone" => self.phone = Some(users::parse_phone(&text(key, value)?)?),
+            "phone" => self.phone = Some(users::parse_phone(&text(key, value)?)?.digits().to_string()),
             "password" => self.password = Some(text(key, value)?),
             "password_hash" => self.password_hash = Some(checked_hash(text(key, value)?)?),
             "email_confirm" => self.email_confirm = Some(switch(key, &value)?),
             "phone_confirm" => self.phone_confirm = Some(switch(key, &value)?),
             "user_metadata" => self.user_metadata = Some(users::check_metadata(Some(value))?),
             "app_metadata" => self.app_metadata = Some(users::check_metadata(Some(value))?),
+            "username" => self.username = Some(users::parse_username(&text(key, value)?)?),
             "role" => self.role = Some(checked_role(text(key, value)?)?),
             "ban_duration" => self.ban = Some(ban(&text(key, value)?)?),
             "ban_reason" => {
@@ -117,11 +120,13 @@ impl Attributes {
     }
 
     /// The hash to be stored, if a password or a hash is given. Waits for a place at the gate: nothing is locked yet.
-    pub fn hash(&self, config: &Config) -> Result<Option<String>> {
+    pub fn hash(&self, person: Person, config: &Config) -> Result<Option<String>> {
         match &self.password {
             None => Ok(self.password_hash.clone()),
             Some(password) => {
-                let password = credential::acceptable(password, config)?;
+                let metadata = self.user_metadata.clone().unwrap_or_default();
+                let person = person.with_email(self.email.as_ref()).with_metadata(&metadata);
+                let password = credential::acceptable(password, &person, config)?;
                 credential::hash(&password, config.hash_cost).map(Some)
             }
         }

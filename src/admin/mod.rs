@@ -6,6 +6,7 @@
 //! that gives more than an account.
 
 mod attributes;
+mod factors;
 mod list;
 
 use pgrx::prelude::*;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use attributes::{Attributes, Ban};
 
 use crate::audit::{self, Entry};
+use crate::credential::Person;
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -45,7 +47,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
     if attributes.email.is_none() && attributes.phone.is_none() {
         return Err(Error::invalid("neither email nor phone is given", "an account needs one of them"));
     }
-    let hash = attributes.hash(&config)?;
+    let hash = attributes.hash(Person::unknown(), &config)?;
     let id = users::create(NewUser {
         id: attributes.id,
         email: attributes.email.as_ref(),
@@ -59,6 +61,7 @@ fn create(attributes: JsonArgument, options: JsonArgument, user_id: &mut Option<
         ..NewUser::default()
     })?;
     *user_id = Some(id);
+    attributes.username.as_deref().map_or(Ok(()), |name| users::set_username(id, Some(name)))?;
     if attributes.must_change_password == Some(true) {
         credential::demand_change(id, true)?;
     }
@@ -89,7 +92,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
     if users::object(id)?.is_none() {
         return Err(Error::UserNotFound);
     }
-    let hash = attributes.hash(&config)?;
+    let hash = attributes.hash(Person::of(id)?, &config)?;
     let current = users::address_key(id)?;
     let new_address = attributes.email.as_ref().filter(|email| current.as_deref() != Some(email.key()));
     let is_moved = new_address.is_some();
@@ -114,6 +117,7 @@ fn update(id: Option<pgrx::Uuid>, attributes: JsonArgument, options: JsonArgumen
             users::merge_metadata(id, kind, changes)?;
         }
     }
+    attributes.username.as_deref().map_or(Ok(()), |name| users::set_username(id, Some(name)))?;
     if let Some(hash) = &hash {
         credential::set(id, hash)?;
     }

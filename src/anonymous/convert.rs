@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Entry};
 use crate::config::{self, Config, SignupMode};
+use crate::credential::Person;
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -54,7 +55,11 @@ fn try_convert(
     }
     let email = users::parse_email(given(email, "email")?)?;
     users::check_address(&email)?;
-    let password = credential::acceptable(given(password, "password")?, &config)?;
+    let password = credential::acceptable(
+        given(password, "password")?,
+        &Person::of(guest.user_id)?.with_email(Some(&email)),
+        &config,
+    )?;
     let wish = Wish::read(&options, &config)?;
     keys::root()?;
     match config.signup_mode {

@@ -74,6 +74,18 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             for update of p skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
+    static SMS_CODES: Query = Query::write(
+        "delete from auth.sms_codes where id in (
+            select c.id
+            from auth.sms_codes as c
+            where c.expires_at <= clock_timestamp() - make_interval(secs => $2) or exists (
+                select from auth.sms_codes as n
+                where n.phone = c.phone and n.about is not distinct from c.about and n.created_at > c.created_at)
+            order by c.created_at
+            limit $1
+            for update of c skip locked)",
+        &[Type::INT8OID, Type::FLOAT8OID],
+    );
     // As long as a session that it concerns is there, held by an open transaction, the revocation stays. Once the session
     // is gone, its tokens are refused without it.
     static REVOCATIONS: Query = Query::write(
@@ -101,6 +113,19 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
             limit $1 for update skip locked)",
         &[Type::INT8OID, Type::FLOAT8OID],
     );
+    static CHALLENGES: Query = Query::write(
+        "delete from auth.mfa_challenges where id in (
+            select c.id from auth.mfa_challenges as c where c.expires_at <= clock_timestamp() - make_interval(secs => $2)
+            limit $1 for update skip locked)",
+        &[Type::INT8OID, Type::FLOAT8OID],
+    );
+    static FACTORS: Query = Query::write(
+        "delete from auth.mfa_factors where id in (
+            select f.id from auth.mfa_factors as f
+            where f.status = 'unverified' and f.created_at <= clock_timestamp() - interval '1 day'
+            limit $1 for update skip locked)",
+        &[Type::INT8OID],
+    );
     // Nobody is told more about one that has expired than about one that is gone.
     static WEBAUTHN_CHALLENGES: Query = Query::write(
         "delete from auth.webauthn_challenges where id in (
@@ -122,7 +147,10 @@ pub fn remove_expired(grace_seconds: f64) -> Result<Removed> {
     removed.note("sessions", sessions + REVOKED_SESSIONS.execute(&[BITE.into()])?);
     removed.note("one_time_tokens", ONE_TIME_TOKENS.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("pending_sign_ups", PENDING_SIGN_UPS.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("sms_codes", SMS_CODES.execute(&[BITE.into(), grace_seconds.into()])?);
     removed.note("flow_state", FLOW_STATE.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("mfa_challenges", CHALLENGES.execute(&[BITE.into(), grace_seconds.into()])?);
+    removed.note("mfa_factors", FACTORS.execute(&[BITE.into()])?);
     removed.note("webauthn_challenges", WEBAUTHN_CHALLENGES.execute(&[BITE.into()])?);
     removed.note("outbox", OUTBOX.execute(&[BITE.into()])?);
     removed.note("revocations", REVOCATIONS.execute(&[BITE.into()])?);

@@ -69,7 +69,10 @@ create table auth.config (
     sms_otp_ttl interval,
     sms_prefixes jsonb,
     rate_limit_sms text,
-    sms_budget text
+    sms_budget text,
+    password_prevent_common boolean,
+    password_prevent_user_info boolean,
+    public_profile_fields jsonb
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -142,6 +145,9 @@ comment on column auth.config.sms_otp_ttl is 'How long a code sent by SMS is goo
 comment on column auth.config.sms_prefixes is 'Beginnings of the numbers that SMS are sent to, with country code, such as +49; default all. A list.';
 comment on column auth.config.rate_limit_sms is 'SMS asked for from one network: how many / in how many seconds; default 30/3600.';
 comment on column auth.config.sms_budget is 'SMS of the whole database, whoever asks: how many / in how many seconds; default 1000/86400.';
+comment on column auth.config.password_prevent_common is 'Whether the most common passwords are refused; default true.';
+comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
+comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),

@@ -55,6 +55,8 @@ pub struct Config {
     pub reset_returns_session: bool,
     pub security_notices: bool,
     pub notify_events: bool,
+    /// What anybody may read of an account by its user name.
+    pub public_profile_fields: Vec<String>,
     pub mfa: Mfa,
     pub webauthn: WebAuthn,
     pub sms: Sms,
@@ -143,7 +145,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"sms_budget"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"public_profile_fields"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -264,6 +266,8 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         password_policy: Policy {
             min_length: small("password_min_length")?,
             max_length: small("password_max_length")?,
+            prevent_common: switch("password_prevent_common")?,
+            prevent_user_info: switch("password_prevent_user_info")?,
         },
         hash_cost: Cost {
             memory_kib: small("argon2_memory_kib")?,
@@ -302,6 +306,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         reset_returns_session: switch("reset_returns_session")?,
         security_notices: switch("security_notices")?,
         notify_events: switch("notify_events")?,
+        public_profile_fields: list("public_profile_fields")?,
         mfa: Mfa {
             is_enabled: switch("mfa_enabled")?,
             totp_is_enabled: switch("mfa_totp_enabled")?,
@@ -401,6 +406,12 @@ fn check_together(config: &Config) -> Result<()> {
     if config.password_policy.min_length > config.password_policy.max_length {
         return Err(Error::invalid("password_min_length is above password_max_length", "raise password_max_length"));
     }
+    if let Some(field) = config.public_profile_fields.iter().find(|field| !may_be_public(field)) {
+        return Err(Error::invalid(
+            format!("public_profile_fields: {field:?} is never public"),
+            "no address, number, password, token, code, secret or session",
+        ));
+    }
     if config.is_production && (config.mail.is_debug || !config.mail.test_codes.is_empty()) {
         return Err(Error::invalid(
             "codes that everybody can guess are refused in production",
@@ -408,6 +419,14 @@ fn check_together(config: &Config) -> Result<()> {
         ));
     }
     config.hash_cost.check().map_err(|error| Error::invalid("argon2 parameters are out of bounds", error.to_string()))
+}
+
+/// Whether strangers may read a field of this name, if an administrator wants it.
+pub fn may_be_public(field: &str) -> bool {
+    const NEVER: [&str; 12] =
+        ["mail", "phone", "pass", "token", "otp", "code", "secret", "session", "hash", "key", "credential", "factor"];
+    let name = field.to_lowercase();
+    !NEVER.iter().any(|word| name.contains(word))
 }
 
 #[pg_extern(sql = false)]
@@ -441,6 +460,7 @@ const PUBLIC: &[&str] = &[
     "mfa_enforcement",
     "enable_sms",
     "sms_otp_length",
+    "notify_events",
 ];
 
 #[pg_extern(sql = false, stable)]

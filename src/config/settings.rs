@@ -138,6 +138,9 @@ pub const ALL: &[Setting] = &[
     setting("sms_prefixes", Kind::List, false, ["[]", KEEP, KEEP]),
     setting("rate_limit_sms", Kind::Rate, false, [r#""30/3600""#, r#""30/3600""#, r#""30/3600""#]),
     setting("sms_budget", Kind::Rate, true, [r#""1000/86400""#, r#""1000/86400""#, r#""1000/86400""#]),
+    setting("password_prevent_common", Kind::Switch, false, ["true", "true", "false"]),
+    setting("password_prevent_user_info", Kind::Switch, false, ["true", "true", "false"]),
+    setting("public_profile_fields", Kind::List, false, [r#"["username", "avatar_url"]"#, KEEP, KEEP]),
 ];
 
 /// A profile leaves this setting as it is: it says where the app lives, not how strict it is.

@@ -4,37 +4,54 @@
 //! only where the one that was verified still is. Threats: a way in that forgets the policy; two changes at once.
 
 mod hashing;
+mod person;
 
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use auth_core::password::{self, Refused};
+use auth_core::password::{self, Refused, Weakness};
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::platform::backend::to_pg;
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::silence;
 
 pub use hashing::{hash, verify};
+pub use person::Person;
 
-/// A password that may be set: normalised, and within the policy.
-pub fn acceptable(password: &str, config: &Config) -> Result<Zeroizing<String>> {
+/// A password that this person may set: normalised, and within the policy.
+pub fn acceptable(password: &str, person: &Person, config: &Config) -> Result<Zeroizing<String>> {
     silence::check_literal(password)?;
-    let policy = &config.password_policy;
     let password = password::normalise(password);
-    password::check(policy, &password).map_err(|refused| match refused {
+    impersonal(&password, person, config)?;
+    Ok(password)
+}
+
+/// The same again for one that was acceptable before anybody knew whose it is to be.
+pub fn impersonal(password: &str, person: &Person, config: &Config) -> Result<()> {
+    let policy = &config.password_policy;
+    let known = person.known_at(config::site_host(&config.site_url));
+    password::check(policy, password, &known).map_err(|refused| match refused {
         Refused::TooLong => Error::PasswordTooLong(format!(
             "at most {} characters and {} bytes",
             policy.max_length,
             password::HARD_CAP_BYTES
         )),
         Refused::Weak(reasons) => {
-            let words: Vec<&str> = reasons.iter().map(|reason| reason.word()).collect();
-            Error::WeakPassword(format!("{}: at least {} characters", words.join(", "), policy.min_length))
+            let words: Vec<&str> = reasons.iter().map(Weakness::word).collect();
+            let asked: Vec<String> = reasons.iter().map(|reason| asked(reason, policy.min_length)).collect();
+            Error::WeakPassword(format!("{}: {}", words.join(", "), asked.join(", ")))
         }
-    })?;
-    Ok(password)
+    })
+}
+
+fn asked(weakness: &Weakness, min_length: u32) -> String {
+    match weakness {
+        Weakness::Length => format!("at least {min_length} characters"),
+        Weakness::Common => "not one of the most common passwords".into(),
+        Weakness::UserInfo => "without names, the address or the site's name".into(),
+    }
 }
 
 /// Sets a new password in place of `old`; whether that was still there. The account need not change it at its next sign-in.

@@ -405,10 +405,91 @@ as $$
         format('%s events since the server started are not in the audit: look for the auth worker in the server''s log', g.dropped)
     from (select auth.dropped_events()) as g (dropped)
     where g.dropped > 0
+    union all
+    select
+        'mail_was_not_sent', 'warning', 'table auth.outbox',
+        format('%s rows of the last day are %s, such as %s: %s', count(*), o.status, min(o.kind),
+            case o.status
+                when 'expired' then 'what they hold ended before a courier could send it; look whether one runs'
+                else 'last_error says why'
+            end)
+    from auth.outbox as o
+    where o.status in ('dead', 'expired') and o.created_at > clock_timestamp() - interval '1 day'
+    group by o.status
 $$;
 
 comment on function auth.findings_in_server(integer) is
     'Internal: what auth.doctor() finds about a server of this version number: releases, extensions, audit and worker.';
+
+create function auth.keyring_fault()
+returns text
+language c
+stable
+as 'MODULE_PATHNAME', 'keyring_fault_wrapper';
+
+comment on function auth.keyring_fault() is
+    'Internal: what is wrong with the file of auth.root_key_file as it is now, and what to do; null: nothing.';
+
+create function auth.is_weak_key(kid text)
+returns boolean
+language c
+stable
+strict
+as 'MODULE_PATHNAME', 'is_weak_key_wrapper';
+
+comment on function auth.is_weak_key(text) is
+    'Internal: whether the shared secret (HS256) with this kid may be guessed; null where there is none, or it does not open.';
+
+create function auth.findings_in_keys()
+returns table (finding text, severity text, object text, hint text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'keyring_is_unusable', 'error', 'setting auth.root_key_file', k.fault
+    from (select auth.keyring_fault()) as k (fault)
+    where k.fault is not null
+    union all
+    select
+        'signing_key_is_weak', 'error', format('signing key %s', s.kid),
+        'whoever guesses the secret can be anybody: select auth.rotate_signing_key(), and revoke it once its tokens have ended'
+    from auth.signing_keys as s
+    where s.alg = 'HS256' and s.status <> 'revoked' and auth.is_weak_key(s.kid)
+    union all
+    select
+        'library_is_another', 'error', 'extension auth',
+        format('the script is %s and the library %s: alter extension auth update, or restart the server with the new library',
+            e.extversion, auth.version())
+    from pg_extension as e
+    where e.extname = 'auth' and e.extversion <> substring(auth.version() from '^\d+\.\d+')
+$$;
+
+comment on function auth.findings_in_keys() is
+    'Internal: what auth.doctor() and auth.sidecar_status() find about keys, and about the versions of script and library.';
+
+create function auth.sidecar_status()
+returns jsonb
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'time', extract(epoch from clock_timestamp()),
+        'version', auth.version(),
+        'webhooks', (
+            select coalesce(jsonb_agg(jsonb_build_object('id', w.id, 'url', w.url) order by w.created_at, w.id), '[]')
+            from auth.webhooks as w
+        ),
+        'findings', (
+            select coalesce(jsonb_agg(to_jsonb(f) order by f.finding, f.object), '[]')
+            from auth.findings_in_keys() as f
+        )
+    )
+$$;
+
+comment on function auth.sidecar_status() is
+    'For auth-sidecar doctor: {time (seconds since 1970), version (of the library), webhooks: [{id, url}], findings: [{finding, severity, object, hint}] about keys and versions}. For auth_sidecar and auth_admin; 42501 for others.';
 
 create function auth.doctor()
 returns table (finding text, severity text, object text, hint text)
@@ -426,6 +507,8 @@ as $$
         select * from auth.findings_in_roles()
         union
         select * from auth.findings_in_settings()
+        union
+        select * from auth.findings_in_keys()
         union
         select * from auth.findings_in_server(current_setting('server_version_num')::integer)
     ) as f (finding, severity, object, hint)

@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use crate::audit::{self, Entry};
 use crate::config::{self, Config, SignupMode};
+use crate::factors::{self, Factor, Proof};
 use crate::hooks::{self, Event};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
-use crate::sessions::{self, Facts};
-use crate::{keys, mail, users};
+use crate::sessions::{self, Facts, Opening};
+use crate::{credential, keys, mail, users};
 
 /// Claims that no hook may change: they say who the token is for and what it may do.
 const RESERVED_CLAIMS: &[&str] = &[
@@ -39,65 +40,209 @@ const RESERVED_CLAIMS: &[&str] = &[
 ];
 
 /// By what somebody came in, and what the audit says of it.
-pub struct Way {
-    pub method: &'static str,
-    pub provider: &'static str,
-    pub event_type: &'static str,
+pub struct Way<'a> {
+    pub method: &'a str,
+    pub provider: &'a str,
+    pub event_type: &'a str,
     /// An object: who was meant.
     pub data: Value,
     /// Whether it was more than one factor already, such as a passkey that has verified its user.
     pub is_multi_factor: bool,
+    /// What whoever has to use a second factor gets first.
+    pub before_mfa: BeforeMfa,
 }
 
-impl Way {
+/// What somebody gets who has taken the first of two steps.
+#[derive(Clone, Copy, PartialEq, Default)]
+pub enum BeforeMfa {
+    /// A challenge and no session.
+    #[default]
+    Challenge,
+    /// A restricted session, as clients of Supabase Auth expect one.
+    Session,
+}
+
+/// The option of every way in that says which.
+pub const OPTION: &str = "mfa";
+
+impl BeforeMfa {
+    pub fn read(options: &Map<String, Value>) -> Result<BeforeMfa> {
+        match options.get(OPTION) {
+            None | Some(Value::Null) => Ok(BeforeMfa::Challenge),
+            Some(Value::String(word)) if word == "challenge" => Ok(BeforeMfa::Challenge),
+            Some(Value::String(word)) if word == "session" => Ok(BeforeMfa::Session),
+            Some(_) => Err(Error::invalid("unknown value of option mfa", "mfa is challenge (default) or session")),
+        }
+    }
+}
+
+impl<'a> Way<'a> {
     /// By one factor.
-    pub fn new(method: &'static str, provider: &'static str, event_type: &'static str, data: Value) -> Way {
-        Way { method, provider, event_type, data, is_multi_factor: false }
+    pub fn new(method: &'a str, provider: &'a str, event_type: &'a str, data: Value) -> Way<'a> {
+        Way { method, provider, event_type, data, is_multi_factor: false, before_mfa: BeforeMfa::Challenge }
     }
 
     /// By something that was mailed.
-    pub fn by_mail(method: &'static str, event_type: &'static str) -> Way {
+    pub fn by_mail(method: &'a str, event_type: &'a str) -> Way<'a> {
         Way::new(method, "email", event_type, json!({"method": method}))
     }
+
+    pub fn before_mfa(mut self, before: BeforeMfa) -> Way<'a> {
+        self.before_mfa = before;
+        self
+    }
+
+    /// As a challenge remembers it.
+    fn store(&self) -> Value {
+        json!({"first": sessions::method(self.method), "provider": self.provider, "event_type": self.event_type, "data": self.data})
+    }
 }
 
-/// Lets in a user who has proved who they are: a new session and its tokens.
-pub fn let_in(user_id: Uuid, way: Way) -> Result<JsonB> {
+/// What is still missing when somebody has proved who they are.
+#[derive(Clone, Copy, PartialEq)]
+enum Missing {
+    SecondFactor,
+    Enrollment,
+    NewPassword,
+}
+
+impl Missing {
+    fn restriction(self) -> &'static str {
+        match self {
+            Missing::SecondFactor => sessions::MFA,
+            Missing::Enrollment => sessions::MFA_ENROLLMENT,
+            Missing::NewPassword => sessions::PASSWORD_CHANGE,
+        }
+    }
+
+    /// In the answer and in the audit.
+    fn status(self) -> &'static str {
+        match self {
+            Missing::SecondFactor => "mfa_required",
+            Missing::Enrollment => "mfa_enrollment_required",
+            Missing::NewPassword => "password_change_required",
+        }
+    }
+}
+
+/// Lets in a user who has proved who they are: a new session and its tokens, or what is to be done first.
+pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;
-    users::note_sign_in(user_id, way.provider)?;
-    let method = way.method;
-    // Asked before this sign-in is one of those that were.
-    let is_new_program = config.security_notices && audit::is_new_program(user_id)?;
-    let aal = if way.is_multi_factor { "aal2" } else { "aal1" };
-    let session_id = sessions::open(user_id, method, aal, None, &config)?;
-    audit::record(&Entry::done(way.event_type, user_id).in_session(session_id).with(way.data))?;
-    if is_new_program {
-        let from = json!({"ip": audit::client_address(), "user_agent": audit::user_agent()});
-        mail::notify("new_sign_in", user_id, None, from, &config)?;
+    let missing = missing(user_id, way.method, way.is_multi_factor, &config)?;
+    if missing == Some(Missing::SecondFactor) && way.before_mfa == BeforeMfa::Challenge {
+        return challenge(user_id, &way, &config);
+    }
+    let opening = Opening {
+        methods: json!([sessions::method(way.method)]),
+        aal: if way.is_multi_factor { sessions::AAL2 } else { sessions::AAL1 },
+        factor_id: None,
+        restricted: missing.map(Missing::restriction),
+    };
+    open(user_id, &way, &opening, missing, &config)
+}
+
+/// Lets in a user who has met the challenge of a sign-in; `first` is what `Way::store` has written.
+pub fn let_in_with_second(user_id: Uuid, first: &Value, second: &Proof) -> Result<JsonB> {
+    must_be_welcome(user_id)?;
+    let config = config::current()?;
+    must_be_confirmed(user_id, &config)?;
+    let text = |name: &str| first[name].as_str().unwrap_or_default();
+    let method = first["first"]["method"].as_str().unwrap_or_default();
+    let way = Way::new(method, text("provider"), text("event_type"), first["data"].clone());
+    let missing = missing(user_id, method, true, &config)?;
+    let opening = Opening {
+        methods: json!([first["first"], sessions::method(second.method)]),
+        aal: sessions::AAL2,
+        factor_id: second.factor_id,
+        restricted: missing.map(Missing::restriction),
+    };
+    open(user_id, &way, &opening, missing, &config)
+}
+
+/// Raises a session in which a second factor was used, and finishes the sign-in that waited for that.
+pub fn raise(user_id: Uuid, session_id: Uuid, second: &Proof) -> Result<JsonB> {
+    must_be_welcome(user_id)?;
+    let config = config::current()?;
+    let waited = sessions::is_restricted_to(session_id, sessions::MFA)?
+        || sessions::is_restricted_to(session_id, sessions::MFA_ENROLLMENT)?;
+    let first = sessions::first_method(session_id)?.ok_or(Error::SessionNotFound)?;
+    let missing = missing(user_id, &first, true, &config)?.filter(|_| waited);
+    sessions::raise(session_id, second.method, second.factor_id, missing.map(Missing::restriction))?;
+    if waited {
+        sessions::make_room(user_id, session_id, &config)?;
+        let done = Entry::done("login_success", user_id).in_session(session_id);
+        audit::record(&done.with(json!({"method": first})))?;
     }
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
-    answer(session_id, &facts, user, method, &config)
+    let mut answer = answer(session_id, &facts, user, second.method, &config)?;
+    if let Some(missing) = missing {
+        answer.0["status"] = json!(missing.status());
+    }
+    Ok(answer)
 }
 
-/// Lets in a user who has to set a new password first: the token is nobody's in policies and has no successor.
-pub fn let_in_to_change_password(user_id: Uuid, way: Way) -> Result<JsonB> {
-    must_be_welcome(user_id)?;
-    let config = config::current()?;
-    must_be_confirmed(user_id, &config)?;
-    let session_id = sessions::open(user_id, way.method, "aal1", Some(sessions::PASSWORD_CHANGE), &config)?;
-    audit::record(&Entry::done("password_change_required", user_id).in_session(session_id).with(way.data))?;
-    let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
-    let (access_token, expires_at) = mint(session_id, &facts, &user, way.method, &config)?;
+/// What keeps somebody out who has proved as much as this; in the order in which it is asked for, so that nobody sets a new
+/// password before the second factor.
+fn missing(user_id: Uuid, method: &str, has_second: bool, config: &Config) -> Result<Option<Missing>> {
+    if !has_second {
+        let is_enrolled = factors::is_needed(user_id)?;
+        if is_enrolled && !config.mfa.is_left_to_policies {
+            return Ok(Some(Missing::SecondFactor));
+        }
+        if !is_enrolled && users::has_role_of(user_id, &config.mfa.required_roles)? {
+            return Ok(Some(Missing::Enrollment));
+        }
+    }
+    match method == "password" && credential::must_change(user_id)? {
+        true => Ok(Some(Missing::NewPassword)),
+        false => Ok(None),
+    }
+}
+
+/// What is answered instead of a session where a second factor has to be used.
+fn challenge(user_id: Uuid, way: &Way<'_>, config: &Config) -> Result<JsonB> {
+    let asked = factors::challenge_sign_in(user_id, way.store(), config)?;
+    audit::record(&Entry::done("mfa_required", user_id).with(way.data.clone()))?;
+    let factors: Vec<Value> = factors::verified(user_id)?.iter().map(Factor::hinted).collect();
     Ok(JsonB(json!({
-        "status": "password_change_required",
-        "access_token": access_token,
-        "token_type": "bearer",
-        "expires_in": config.access_token_ttl,
-        "expires_at": expires_at,
-        "user": user,
+        "status": "mfa_required",
+        "mfa_required": true,
+        "challenge_token": asked.token.as_ref().map(|token| token.as_str()),
+        "expires_in": config.mfa.challenge_ttl,
+        "expires_at": backend::unix_seconds(asked.expires_at),
+        "factors": factors,
     })))
+}
+
+fn open(user_id: Uuid, way: &Way<'_>, opening: &Opening, missing: Option<Missing>, config: &Config) -> Result<JsonB> {
+    // Asked before this sign-in is one of those that were.
+    let is_new_program = missing.is_none() && config.security_notices && audit::is_new_program(user_id)?;
+    if missing.is_none() {
+        users::note_sign_in(user_id, way.provider)?;
+    }
+    let session_id = sessions::open(user_id, opening, config)?;
+    let event_type = missing.map_or(way.event_type, |missing| missing.status());
+    audit::record(&Entry::done(event_type, user_id).in_session(session_id).with(way.data.clone()))?;
+    if is_new_program {
+        let from = json!({"ip": audit::client_address(), "user_agent": audit::user_agent()});
+        mail::notify("new_sign_in", user_id, None, from, config)?;
+    }
+    let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
+    let mut answer = answer(session_id, &facts, user, way.method, config)?;
+    match missing {
+        // Whoever asked for a session gets one, to challenge and verify in.
+        None | Some(Missing::SecondFactor) => {}
+        Some(missing) => {
+            answer.0["status"] = json!(missing.status());
+            // What has no successor ends with its access token; a client that keeps sessions needs one.
+            if let Some(members) = answer.0.as_object_mut().filter(|_| way.before_mfa == BeforeMfa::Challenge) {
+                members.remove("refresh_token");
+            }
+        }
+    }
+    Ok(answer)
 }
 
 /// Refuses the banned and the deleted. Only after they have proved who they are: before, it would tell a stranger.
@@ -119,31 +264,9 @@ fn must_be_confirmed(user_id: Uuid, config: &Config) -> Result<()> {
     }
 }
 
-/// The methods that a session may name (RFC 8176, and Supabase Auth's words).
-const METHODS: &[&str] = &[
-    "password",
-    "otp",
-    "magiclink",
-    "recovery",
-    "invite",
-    "email_change",
-    "anonymous",
-    "oauth",
-    "passkey",
-    "sms",
-    "totp",
-    "mfa/phone",
-    "mfa/webauthn",
-    "mfa/recovery_code",
-];
-
-/// A method that was stored, as it is written in a session.
-pub fn method(name: &str) -> &'static str {
-    METHODS.iter().find(|known| **known == name).copied().unwrap_or("otp")
-}
-
 /// The session answer (`docs/sessions.md`).
 pub fn answer(session_id: Uuid, facts: &Facts, user: Value, method: &str, config: &Config) -> Result<JsonB> {
+    let user = if facts.is_restricted { users::hinted(user) } else { user };
     let (access_token, expires_at) = mint(session_id, facts, &user, method, config)?;
     let mut answer = json!({
         "status": "session",

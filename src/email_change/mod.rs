@@ -38,8 +38,10 @@ fn try_update(
 ) -> Result<JsonB> {
     backend::must_write()?;
     let options = options::only(options, mail::OPTIONS)?;
-    let user_id = identity::require_user()?.user_id().ok_or(Error::NoAuthorization)?;
+    let asking = identity::require_asking(&[])?;
+    let user_id = asking.user_id;
     *signed_in = Some(user_id);
+    presence::require_factor(&asking)?;
     let config = config::current()?;
     let wish = Wish::read(&options, &config)?;
     let new = users::parse_email(given(new_email, "new_email")?)?;

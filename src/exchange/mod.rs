@@ -5,7 +5,7 @@ use pgrx::{JsonB, extension_sql_file};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::door::{self, Way};
+use crate::door::{self, BeforeMfa, Way};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -30,7 +30,7 @@ fn try_exchange(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
     let code = given(code, "code")?;
     silence::check_literal(code)?;
@@ -44,6 +44,8 @@ fn try_exchange(
         })
         .and_then(|found| found.remove().map(|()| found))
         .inspect(|_| attempt.is_right())
-        .and_then(|found| door::let_in(found.user_id, Way::by_mail(door::method(&found.method), "login_success")));
+        .and_then(|found| {
+            door::let_in(found.user_id, Way::by_mail(&found.method, "login_success").before_mfa(before_mfa))
+        });
     attempt.end(answer, *user_id)
 }

@@ -30,6 +30,8 @@ pub struct Secret {
     pub failure: &'static str,
     /// Event type of the lock that too many of them bring, where they lock the subject.
     pub locked: Option<&'static str>,
+    /// Event type of what forgives them.
+    pub success: &'static str,
     /// How many failures of one subject lock it, and for how long, in microseconds.
     lockout: fn(&Config) -> Option<(Limit, i64)>,
     /// What may be learnt by a refusal. Others say nothing about the secret.
@@ -45,6 +47,7 @@ impl Secret {
 pub const PASSWORD: Secret = Secret {
     name: "password",
     failure: "login_failure",
+    success: "login_success",
     locked: Some("account_locked"),
     lockout: |config| config.limits.lockout,
     tells: |error| {
@@ -60,23 +63,78 @@ pub const PASSWORD: Secret = Secret {
 pub const CODE: Secret = Secret {
     name: "code",
     failure: "otp_failure",
+    success: "login_success",
     locked: Some("otp_locked"),
-    lockout: |config| {
-        let (limit, lock) = config.limits.lockout?;
-        let lifetime = config.mail.code_ttl * 1_000_000;
-        Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
-    },
+    lockout: |config| outlasting(config.mail.code_ttl, config),
     tells: is_about_a_token,
 };
 
+/// A code sent by SMS. Its subject is a number, and its lock outlasts every code that is out, as that of mailed ones.
+pub const SMS: Secret = Secret {
+    name: "sms",
+    failure: "sms_failure",
+    success: "login_success",
+    locked: Some("sms_locked"),
+    lockout: |config| outlasting(config.sms.code_ttl, config),
+    tells: is_about_a_token,
+};
+
+/// The lock of codes that live so many seconds.
+fn outlasting(seconds: i64, config: &Config) -> Option<(Limit, i64)> {
+    let (limit, lock) = config.limits.lockout?;
+    let lifetime = seconds * 1_000_000;
+    Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
+}
+
+/// A code of a second factor, of whatever kind and in whatever challenge: one budget for the account, which a new challenge does
+/// not make larger (NIST SP 800-63B section 3.2.2).
+pub const FACTOR: Secret = Secret {
+    name: "factor",
+    failure: "mfa_failure",
+    success: "mfa_success",
+    locked: Some("mfa_locked"),
+    lockout: |config| {
+        // Also where accounts are never locked: six digits are few.
+        let (limit, lock) = config
+            .limits
+            .lockout
+            .unwrap_or((Limit { most: FACTOR_GUESSES, per: FACTOR_TIME, extends: true }, FACTOR_LOCK));
+        Some((
+            Limit { most: limit.most.min(FACTOR_GUESSES), per: limit.per.max(FACTOR_TIME), ..limit },
+            lock.max(FACTOR_LOCK),
+        ))
+    },
+    tells: |error| {
+        matches!(
+            error,
+            Error::MfaVerificationFailed
+                | Error::MfaVerificationRejected
+                | Error::MfaChallengeExpired
+                | Error::UserBanned
+                | Error::UserNotFound
+        )
+    },
+};
+
+const FACTOR_GUESSES: u32 = 5;
+const FACTOR_TIME: i64 = 5 * 60 * 1_000_000;
+const FACTOR_LOCK: i64 = 15 * 60 * 1_000_000;
+
 /// A mailed link, or another secret too long to be guessed: only the failures of a network are counted.
-pub const LINK: Secret =
-    Secret { name: "link", failure: "link_failure", locked: None, lockout: |_| None, tells: is_about_a_token };
+pub const LINK: Secret = Secret {
+    name: "link",
+    failure: "link_failure",
+    success: "login_success",
+    locked: None,
+    lockout: |_| None,
+    tells: is_about_a_token,
+};
 
 /// What an authenticator answers to a challenge: signed, so too long to be guessed.
 pub const PASSKEY: Secret = Secret {
     name: "passkey",
     failure: "login_failure",
+    success: "login_success",
     locked: None,
     lockout: |_| None,
     tells: |error| matches!(error, Error::UserBanned | Error::UserNotFound) || is_about_a_passkey(error),
@@ -86,6 +144,7 @@ pub const PASSKEY: Secret = Secret {
 pub const PASSKEY_REGISTRATION: Secret = Secret {
     name: "passkey registration",
     failure: "passkey_failure",
+    success: "passkey_registered",
     locked: None,
     lockout: |_| None,
     tells: is_about_a_passkey,
@@ -106,6 +165,7 @@ fn is_about_a_token(error: &Error) -> bool {
             | Error::FlowStateNotFound
             | Error::FlowStateExpired
             | Error::BadCodeVerifier
+            | Error::MfaChallengeExpired
             | Error::UserBanned
             | Error::UserNotFound
     )
@@ -115,6 +175,7 @@ fn is_about_a_token(error: &Error) -> bool {
 pub const ADDRESS: Secret = Secret {
     name: "address",
     failure: "signup_failure",
+    success: "signup",
     locked: None,
     lockout: |_| None,
     tells: |error| matches!(error, Error::EmailExists),
@@ -278,7 +339,7 @@ impl Attempt {
         });
     }
 
-    /// Spends a one-time token that ends at a time in microseconds since 2000-01-01: by one caller only, at once for all
+    /// Spends a one-time token, or what else is good once and has an id, that ends at a time in microseconds since 2000-01-01: by one caller only, at once for all
     /// others, and for good unless the attempt is taken back. Of those who come while it is undecided none waits.
     pub fn spend(&self, token: Uuid, expires_at: i64) -> Result<()> {
         let limit = Limit { most: 1, per: expires_at.saturating_sub(backend::clock()).max(1_000_000), extends: false };
@@ -288,6 +349,7 @@ impl Attempt {
                 self.change(|open| {
                     open.counters.spent = Some((key, limit));
                     open.failure.row["event_data"]["token"] = json!(token);
+                    open.failure.row["event_data"]["token_ends"] = json!(backend::iso8601(expires_at));
                 });
                 Ok(())
             }

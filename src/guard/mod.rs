@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 
 use auth_core::email::Email;
 
-pub use attempt::{ADDRESS, Attempt, CODE, LINK, PASSKEY, PASSKEY_REGISTRATION, PASSWORD, attempt, is_spent};
+pub use attempt::{
+    ADDRESS, Attempt, CODE, FACTOR, LINK, PASSKEY, PASSKEY_REGISTRATION, PASSWORD, SMS, attempt, is_spent,
+};
 pub use network::must_not_be_blocked;
 pub use table::{COUNTERS, STATE};
 
@@ -83,34 +85,75 @@ pub fn count_ceremony(config: &Config) -> Result<()> {
 /// Counts a mail that somebody asks for, whoever has the address and whether anybody does: by kind and address not before
 /// the interval is over and not more often than the limit within a link's lifetime, and by network or database.
 pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
+    count_message("mail", kind, address, &config.limits.mail, lifetime, config).map_err(|error| match error {
+        Error::OverRequestRateLimit { seconds } => Error::OverEmailSendRateLimit { seconds },
+        other => other,
+    })
+}
+
+/// How long the SMS that nobody has used are counted for a number, in seconds. A code lives too short a time to bound what
+/// somebody's phone may be flooded with.
+const SMS_SECONDS: i64 = 3600;
+
+/// What SMS to a number are counted as: those that anybody may ask for, and those of its own account's second step.
+pub const SMS_OF_SIGN_IN: &str = "sign_in";
+pub const SMS_OF_FACTOR: &str = "factor";
+
+/// Counts an SMS that somebody asks for like a mail, and last against what the whole database may send: each costs money, and
+/// whoever has many numbers and networks is held by nothing else. A ROLLBACK gives that back no more than the network's.
+pub fn count_sms(kind: &str, phone: &str, config: &Config) -> Result<()> {
+    let counted =
+        count_message("sms", kind, phone, &config.limits.sms, SMS_SECONDS, config).and_then(|()| {
+            match config.limits.sms_budget.filter(|_| config.limits.are_enabled) {
+                Some(budget) => count("sms budget", "", &budget),
+                None => Ok(()),
+            }
+        });
+    counted.map_err(|error| match error {
+        Error::OverRequestRateLimit { seconds } => Error::OverSmsSendRateLimit { seconds },
+        other => other,
+    })
+}
+
+fn count_message(
+    channel: &str,
+    kind: &str,
+    address: &str,
+    from_network: &Limit,
+    lifetime: i64,
+    config: &Config,
+) -> Result<()> {
     if !config.limits.are_enabled {
         return Ok(());
     }
     let limit = |most: i64, seconds: i64| Limit { most: most as u32, per: seconds * 1_000_000, extends: false };
-    let too_many = |error| match error {
-        Error::OverRequestRateLimit { seconds } => Error::OverEmailSendRateLimit { seconds },
-        other => other,
-    };
     network::must_not_be_blocked()?;
     match (network::trusted(), config.limits.database) {
-        (Some(network), _) => count("mail from", &network, &config.limits.mail),
-        (None, Some(limit)) => count("mail from", "", &limit),
-        (None, None) => Ok(()),
+        (Some(network), _) => count(&format!("{channel} from"), &network, from_network)?,
+        (None, Some(limit)) => count(&format!("{channel} from"), "", &limit)?,
+        (None, None) => {}
     }
-    .map_err(too_many)?;
     if config.mail.resend_interval > 0 {
-        count_if_committed(&format!("mail soon {kind}"), address, &limit(1, config.mail.resend_interval))
-            .map_err(too_many)?;
+        count_if_committed(&format!("{channel} soon {kind}"), address, &limit(1, config.mail.resend_interval))?;
     }
     if let Some(most) = config.mail.resend_limit {
-        count_if_committed(&format!("mail {kind}"), address, &limit(most + 1, lifetime)).map_err(too_many)?;
+        count_if_committed(&format!("{channel} {kind}"), address, &limit(most + 1, lifetime))?;
     }
     Ok(())
 }
 
 /// One of the mails was used, so that the next one is a first one again.
 pub fn forget_mails(kind: &str, address: &str) -> Result<()> {
-    for bucket in [format!("mail soon {kind}"), format!("mail {kind}")] {
+    forget_messages("mail", kind, address)
+}
+
+/// A code was used: the next SMS to the number is a first one again. The network and the budget still count it.
+pub fn forget_sms(kind: &str, phone: &str) -> Result<()> {
+    forget_messages("sms", kind, phone)
+}
+
+fn forget_messages(channel: &str, kind: &str, address: &str) -> Result<()> {
+    for bucket in [format!("{channel} soon {kind}"), format!("{channel} {kind}")] {
         table::clear(Key::new(&bucket, address, "counted")?)?;
     }
     Ok(())
@@ -178,9 +221,10 @@ fn guard_status() -> Answer<JsonB> {
 fn guard_reset(subject: Option<&str>) -> Answer<i64> {
     let given = given(subject, "subject")?;
     backend::must_write()?;
-    // As the counters may name it: as it is, as the key of an address, as a network.
+    // As the counters may name it: as it is, as the key of an address, as a number, as a network.
     let mut subjects = vec![given.to_string()];
     subjects.extend(users::parse_email(given).ok().map(|email| email.key().to_string()));
+    subjects.extend(users::parse_phone(given).ok().map(|phone| phone.digits().to_string()));
     subjects.extend(given.parse::<std::net::IpAddr>().ok().map(network::network));
     subjects.dedup();
     reload::once(&*config::current()?)?;

@@ -2,7 +2,7 @@
 
 use pgrx::prelude::*;
 
-use super::attempt::{CODE, PASSWORD, SPENT, Secret};
+use super::attempt::{CODE, FACTOR, PASSWORD, SMS, SPENT, Secret};
 use super::table::{self, Key, Remembered};
 use crate::config::{Config, Limit};
 use crate::platform::backend;
@@ -10,7 +10,7 @@ use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// Every secret whose guesses are counted.
-const SECRETS: &[&Secret] = &[&PASSWORD, &CODE];
+const SECRETS: &[&Secret] = &[&PASSWORD, &CODE, &SMS, &FACTOR];
 
 /// How long others wait for the caller who reads them back.
 const LONGEST_WAIT_MICROSECONDS: i64 = 10_000_000;
@@ -39,7 +39,8 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
             from auth.audit_log as a
             where a.event_type = $1 and a.created_at > clock_timestamp() - make_interval(secs => $3)
                 and a.code in ('invalid_credentials', 'current_password_invalid', 'otp_expired',
-                    'reauthentication_not_valid', 'user_banned', 'user_not_found', 'rolled_back', 'aborted')
+                    'reauthentication_not_valid', 'mfa_verification_failed', 'mfa_verification_rejected', 'mfa_challenge_expired',
+                    'user_banned', 'user_not_found', 'rolled_back', 'aborted')
         ), locks as (
             select distinct on (1)
                 a.event_data ->> 'subject' as subject, a.created_at,
@@ -59,10 +60,14 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
             left join auth.users as u
                 on u.instance_id = '00000000-0000-0000-0000-000000000000' and u.aud = 'authenticated'
                 and u.email_key = s.subject and u.deleted_at is null
+            left join auth.users as p
+                on p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
+                and p.phone = s.subject and p.deleted_at is null
             left join lateral (
                 select max(a.created_at) as at
                 from auth.audit_log as a
-                where a.user_id = u.id and a.event_type = 'login_success'
+                where a.user_id = coalesce(u.id, p.id, case when s.subject ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then s.subject::uuid end)
+                    and a.event_type = $5
                     and a.created_at > clock_timestamp() - interval '48 hours'
             ) as g on true
             where s.subject is not null
@@ -79,12 +84,13 @@ fn reload(kind: &'static Secret, config: &Config) -> Result<()> {
         where f.failures > 0 or l.locks > 0
         order by 2 desc
         limit $4",
-        &[Type::TEXTOID, Type::TEXTOID, Type::FLOAT8OID, Type::INT8OID],
+        &[Type::TEXTOID, Type::TEXTOID, Type::FLOAT8OID, Type::INT8OID, Type::TEXTOID],
     );
     let (Some((limit, _)), Some(locked)) = (kind.lockout(config), kind.locked) else { return Ok(()) };
     let mut subjects = Vec::new();
     let seconds = limit.per as f64 / 1e6;
-    SUBJECTS.each(&[kind.failure.into(), locked.into(), seconds.into(), table::capacity().into()], |row| {
+    let arguments = [kind.failure.into(), locked.into(), seconds.into(), table::capacity().into(), kind.success.into()];
+    SUBJECTS.each(&arguments, |row| {
         let time = |column| Ok::<_, Error>(row.optional::<TimestampWithTimeZone>(column)?.map(i64::from).unwrap_or(0));
         let remembered = Remembered {
             count: u32::try_from(row.required::<i64>(2)?).unwrap_or(u32::MAX),
@@ -137,15 +143,12 @@ fn reload_networks(config: &Config) -> Result<()> {
 /// One-time tokens that a transaction has spent which did not commit.
 fn reload_spent() -> Result<()> {
     static SPENT_TOKENS: Query = Query::write(
-        "select a.event_data ->> 'token', greatest(t.expires_at, p.expires_at, f.expires_at, w.expires_at)
+        "select a.event_data ->> 'token', (a.event_data ->> 'token_ends')::timestamptz
         from auth.audit_log as a
-        left join auth.one_time_tokens as t on t.id = (a.event_data ->> 'token')::uuid
-        left join auth.pending_sign_ups as p on p.id = (a.event_data ->> 'token')::uuid
-        left join auth.flow_state as f on f.id = (a.event_data ->> 'token')::uuid
-        left join auth.webauthn_challenges as w on w.id = (a.event_data ->> 'token')::uuid
-        where a.event_type in ('otp_failure', 'link_failure', 'login_failure', 'passkey_failure') and a.code <> 'interrupted'
+        where a.event_type in ('otp_failure', 'link_failure', 'sms_failure', 'mfa_failure', 'login_failure', 'passkey_failure')
+            and a.code <> 'interrupted'
             and a.event_data ? 'token' and a.created_at > clock_timestamp() - interval '31 days'
-            and coalesce(t.id, p.id, f.id, w.id) is not null",
+            and (a.event_data ->> 'token_ends')::timestamptz > clock_timestamp()",
         &[],
     );
     let mut spent = Vec::new();

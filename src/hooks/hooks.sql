@@ -1,7 +1,8 @@
 -- Hooks are what triggers on auth tables would be: pg_dump loses those.
 
 create table auth.hooks (
-    event text primary key check (event in ('before_user_created', 'after_user_created', 'custom_access_token')),
+    event text primary key
+        check (event in ('before_user_created', 'after_user_created', 'custom_access_token', 'mfa_verification_attempt')),
     function text not null,
     created_by text not null default session_user,
     created_at timestamptz not null default pg_catalog.clock_timestamp()
@@ -9,7 +10,7 @@ create table auth.hooks (
 select pg_catalog.pg_extension_config_dump('auth.hooks', '');
 
 comment on table auth.hooks is 'Which function runs at which event; changed by auth.add_hook and auth.remove_hook.';
-comment on column auth.hooks.event is 'before_user_created, after_user_created or custom_access_token.';
+comment on column auth.hooks.event is 'before_user_created, after_user_created, custom_access_token or mfa_verification_attempt.';
 comment on column auth.hooks.function is 'Schema-qualified name of a function (event jsonb) returns jsonb; stored by name, so a restore finds it.';
 comment on column auth.hooks.created_by is 'The login that added it.';
 comment on column auth.hooks.created_at is 'When.';

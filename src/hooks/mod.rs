@@ -25,16 +25,19 @@ pub enum Event {
     BeforeUserCreated,
     AfterUserCreated,
     CustomAccessToken,
+    MfaVerificationAttempt,
 }
 
 impl Event {
-    const ALL: [Event; 3] = [Event::BeforeUserCreated, Event::AfterUserCreated, Event::CustomAccessToken];
+    const ALL: [Event; 4] =
+        [Event::BeforeUserCreated, Event::AfterUserCreated, Event::CustomAccessToken, Event::MfaVerificationAttempt];
 
     fn name(self) -> &'static str {
         match self {
             Event::BeforeUserCreated => "before_user_created",
             Event::AfterUserCreated => "after_user_created",
             Event::CustomAccessToken => "custom_access_token",
+            Event::MfaVerificationAttempt => "mfa_verification_attempt",
         }
     }
 }

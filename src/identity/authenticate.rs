@@ -8,7 +8,7 @@ use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::Value;
 
-use super::{carrier, verify};
+use super::{carrier, current, verify};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::{settings, silence};
@@ -26,6 +26,16 @@ fn authenticate_session(token: Option<&str>) -> Answer<JsonB> {
         return Err(Error::SessionIdentityOff.into());
     }
     Ok(carrier::for_session(|| act(token, pg_sys::GucAction::GUC_ACTION_SET))?)
+}
+
+/// For PostgREST's db-pre-request: acts as the bearer of the request; without one everything stays as the request set it.
+#[pg_extern(sql = false)]
+fn authenticate_request() -> Answer<()> {
+    silence::call_is_secret();
+    match current::request_bearer()? {
+        Some(token) => Ok(act_as(Some(&token)).map(drop)?),
+        None => Ok(()),
+    }
 }
 
 /// Acts as the token's user until the transaction ends; without a token as anon.

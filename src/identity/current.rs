@@ -102,23 +102,27 @@ fn from_carriers() -> Result<Option<Rc<Identity>>> {
         }
         return verify::accept(utf8(&token)?).map(Some);
     }
-    if let Some(headers) = carrier::value(Carrier::Headers)
-        && let Some(bearer) = bearer(utf8(&headers)?)?
-    {
+    if let Some(bearer) = request_bearer()? {
         return verify::accept(&bearer).map(Some);
     }
     if let Some(claims) = carrier::value(Carrier::Claims)
         && backend::is_trusted_proxy()
     {
-        let identity = verify::trusted(utf8(&claims)?)?;
-        identity.as_deref().map(verify::standing).transpose()?;
-        return Ok(identity);
+        return verify::trusted(utf8(&claims)?)?.map(verify::standing).transpose();
     }
     Ok(None)
 }
 
 fn utf8(text: &std::ffi::CStr) -> Result<&str> {
     text.to_str().map_err(|_| Error::BadJwt("is not well formed"))
+}
+
+/// The bearer of the request that PostgREST has described in this transaction.
+pub fn request_bearer() -> Result<Option<String>> {
+    match carrier::value(Carrier::Headers) {
+        Some(headers) => bearer(utf8(&headers)?),
+        None => Ok(None),
+    }
 }
 
 /// The bearer of RFC 6750 section 2.1; other schemes say nothing about a user of ours.

@@ -91,6 +91,15 @@ as 'MODULE_PATHNAME', 'authenticate_wrapper';
 comment on function auth.authenticate(text) is
     'Acts as the token''s user and role until the transaction ends (SET LOCAL); null acts as anon. Returns the claims. 25P01 no_transaction outside a transaction block; 28000 like auth.uid(); 42501 where the login may not take the role.';
 
+create function auth.authenticate_request()
+returns void
+language c
+volatile
+as 'MODULE_PATHNAME', 'authenticate_request_wrapper';
+
+comment on function auth.authenticate_request() is
+    'For db-pre-request of PostgREST: acts as the bearer in request.headers until the transaction ends, as auth.authenticate does; without a bearer nothing changes. For anon, authenticated and service_role. 28000 as auth.uid() refuses, before anything of the request has run.';
+
 create function auth.authenticate_session(token text)
 returns jsonb
 language c

@@ -24,6 +24,7 @@ pub use verify::Identity;
 use crate::platform::backend::{is_sidecar, statement_time, to_pg, unix_seconds};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
+use crate::sessions;
 
 extension_sql_file!("identity.sql", name = "identity", requires = ["sessions"]);
 
@@ -34,6 +35,34 @@ pub fn require_user() -> Result<std::rc::Rc<Identity>> {
         log::debug(|| format!("refused, a signed-in user is needed: {}", error.code()));
     }
     user
+}
+
+/// A user who asks, signed in or not done with it.
+pub struct Asking {
+    pub user_id: uuid::Uuid,
+    pub session_id: uuid::Uuid,
+    /// Whether the sign-in waits for something.
+    pub is_unfinished: bool,
+    pub is_aal2: bool,
+}
+
+/// The user who asks; one whose sign-in is not finished only where it waits for one of these.
+pub fn require_asking(waiting_for: &[&'static str]) -> Result<Asking> {
+    let identity = current()?.ok_or(Error::NoAuthorization)?;
+    let session_id = identity.session_id.ok_or(Error::NoAuthorization)?;
+    let is_aal2 = identity.text("aal").is_some_and(|aal| aal != sessions::AAL1);
+    match (identity.user_id(), identity.unfinished_user_id()) {
+        (Some(user_id), _) => Ok(Asking { user_id, session_id, is_unfinished: false, is_aal2 }),
+        (None, Some(user_id)) => {
+            for why in waiting_for {
+                if sessions::is_restricted_to(session_id, why)? {
+                    return Ok(Asking { user_id, session_id, is_unfinished: true, is_aal2 });
+                }
+            }
+            Err(Error::NoAuthorization)
+        }
+        (None, None) => Err(Error::NoAuthorization),
+    }
 }
 
 /// Refuses a sidecar that does not act with the service key: it may call what administrators may, and serves everybody.

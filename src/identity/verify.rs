@@ -27,7 +27,7 @@ pub struct Identity {
     counter: i64,
 }
 
-#[derive(PartialEq)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     /// A signed-in user.
     User(Uuid),
@@ -54,6 +54,13 @@ impl Identity {
             Kind::Restricted(id) => Some(id),
             Kind::User(_) | Kind::Key(_) | Kind::Foreign(_) => None,
         }
+    }
+
+    /// The same at the lowest assurance level.
+    fn lowered(&self) -> Identity {
+        let mut claims = self.claims.clone();
+        claims.insert("aal".into(), sessions::AAL1.into());
+        Identity { claims, role: self.role.clone(), ..*self }
     }
 
     pub fn text(&self, claim: &str) -> Option<&str> {
@@ -84,7 +91,7 @@ pub fn accept(token: &str) -> Result<Rc<Identity>> {
     hear_news();
     let result = verified(token);
     let session_id = result.as_ref().ok().and_then(|identity| identity.session_id);
-    let result = result.and_then(|identity| standing(&identity).map(|()| identity));
+    let result = result.and_then(standing);
     log::debug(|| format!("token judged: session {}: {}", log::name(session_id), log::word(&result)));
     result
 }
@@ -164,8 +171,8 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>> {
     }
 }
 
-/// The half that may change between two statements.
-pub fn standing(identity: &Identity) -> Result<()> {
+/// The half that may change between two statements: who it is now, which may be less than the token says.
+pub fn standing(identity: Rc<Identity>) -> Result<Rc<Identity>> {
     // Statement time, because parallel workers must agree; never now(), which an open transaction holds still.
     let statement = statement_time();
     let now = unix_seconds(statement);
@@ -180,10 +187,10 @@ pub fn standing(identity: &Identity) -> Result<()> {
             None => Err(Error::BadJwt("is a project key that does not exist")),
             Some(key) if key.revoked_at.is_some() => Err(Error::BadJwt("is a project key that was revoked")),
             Some(key) if key.expires_at.is_some_and(|expires_at| expires_at <= statement) => Err(Error::SessionExpired),
-            Some(_) => Ok(()),
+            Some(_) => Ok(identity),
         },
-        Kind::Foreign(None) => Ok(()),
-        Kind::Foreign(Some(user_id)) => user_standing(user_id, statement),
+        Kind::Foreign(None) => Ok(identity),
+        Kind::Foreign(Some(user_id)) => user_standing(user_id, statement).map(|()| identity),
         Kind::User(user_id) | Kind::Restricted(user_id) => {
             let session_id = identity.session_id.ok_or(Error::SessionNotFound)?;
             let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
@@ -196,7 +203,10 @@ pub fn standing(identity: &Identity) -> Result<()> {
             if was_restricted || session.not_after.is_some_and(|not_after| not_after <= statement) {
                 return Err(Error::SessionExpired);
             }
-            user_standing(user_id, statement)
+            user_standing(user_id, statement)?;
+            // Its second factor is gone since the token was issued.
+            let is_lowered = !session.is_aal2 && identity.text("aal").is_some_and(|aal| aal != sessions::AAL1);
+            Ok(if is_lowered { Rc::new(identity.lowered()) } else { identity })
         }
     }
 }

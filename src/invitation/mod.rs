@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
+use crate::credential::Person;
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -155,7 +156,8 @@ fn account_of(kind: &str, email: &Email, options: &Map<String, Value>, config: &
         ("signup", Some(account)) => Ok((Purpose::Confirmation, account.id)),
         ("signup", None) => {
             let password = mail::text(options, "password")?;
-            let password = credential::acceptable(given(password, "option password")?, config)?;
+            let person = Person::unknown().with_email(Some(email)).with_metadata(&data()?);
+            let password = credential::acceptable(given(password, "option password")?, &person, config)?;
             let hash = credential::hash(&password, config.hash_cost)?;
             let created = users::create(NewUser { encrypted_password: Some(&hash), ..new(data()?) })?;
             Ok((Purpose::Confirmation, created))

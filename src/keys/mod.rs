@@ -9,7 +9,7 @@ mod root;
 mod signing;
 
 pub use project::find as find_project_key;
-pub use root::{Root, root, unknown as unknown_root_key};
+pub use root::{Root, fault, root, unknown as unknown_root_key};
 pub use signing::{current as current_signing_key, verifying};
 
 use serde_json::Value;

@@ -88,6 +88,13 @@ impl Root {
     }
 }
 
+/// What is wrong with the file now, whatever was kept of it: its owner and mode may have changed since.
+pub fn fault() -> Option<Error> {
+    let file = settings::ROOT_KEY_FILE.get().map(|path| PathBuf::from(path.to_string_lossy().into_owned()));
+    let metadata = file.as_ref().and_then(|path| Some((path, std::fs::metadata(path).ok()?)));
+    load().err().or_else(|| metadata.and_then(|(path, metadata)| check_place(path, &metadata).err()))
+}
+
 /// A key that this database was used with and that the keyring lacks now, or one that nobody knows.
 pub fn unknown(id: u32) -> Result<Option<Error>> {
     static KNOWN: Query = Query::write("select from auth.key_check where key_id = $1", &[Type::INT8OID]);

@@ -189,6 +189,18 @@ fn unusable(error: KeyError) -> Error {
     }
 }
 
+/// Whether the shared secret with this kid is one that may be guessed; null where there is none, or it does not open.
+#[pg_extern(sql = false, stable)]
+fn is_weak_key(kid: &str) -> Answer<Option<bool>> {
+    static SECRET: Query = Query::read(
+        "select private_sealed from auth.signing_keys where kid = $1 and alg = 'HS256' and private_sealed is not null",
+        &[Type::TEXTOID],
+    );
+    let sealed = SECRET.first(&[kid.into()], |row| row.required::<Vec<u8>>(1))?;
+    let opened = sealed.and_then(|sealed| Root::unchecked().ok()?.open(&place(kid), &sealed).ok());
+    Ok(opened.map(|secret| auth_core::strength::is_weak(&secret)))
+}
+
 #[pg_extern(sql = false)]
 fn rotate_signing_key(alg: Option<&str>) -> Answer<JsonB> {
     backend::must_write()?;

@@ -16,6 +16,7 @@ use crate::outbox::{self, Message};
 use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
+pub use crate::platform::options::text;
 use crate::platform::query::{Query, Type};
 use crate::tokens::{self, Issued, Pending, Purpose};
 use crate::{flow, guard, users};
@@ -45,20 +46,16 @@ impl Wish {
         };
         let challenge =
             flow::check_challenge(text(options, "code_challenge")?, text(options, "code_challenge_method")?)?;
-        let locale = text(options, "locale")?.filter(|locale| !locale.is_empty()).map(str::to_string);
-        if locale.as_deref().is_some_and(|locale| !is_locale(locale)) {
-            return Err(Error::invalid("locale is not a language tag", "such as de or pt-BR (BCP 47)"));
-        }
-        Ok(Wish { redirect_to, code_challenge: challenge, locale })
+        Ok(Wish { redirect_to, code_challenge: challenge, locale: locale(options)? })
     }
 }
 
-/// A member of options that is text; null is none.
-pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
-    match options.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
+/// The language that is asked for.
+pub fn locale(options: &Map<String, Value>) -> Result<Option<String>> {
+    let locale = text(options, "locale")?.filter(|locale| !locale.is_empty());
+    match locale.is_none_or(is_locale) {
+        true => Ok(locale.map(str::to_string)),
+        false => Err(Error::invalid("locale is not a language tag", "such as de or pt-BR (BCP 47)")),
     }
 }
 
@@ -206,10 +203,14 @@ fn request<'a>(mail: &'a Mail<'a>, code: Option<&'a str>, config: &Config) -> to
 
 /// A code that needs no mail: that of debug mode, or of an address that the app's tests use.
 fn fixed_code(to: &Email, config: &Config) -> Option<String> {
+    test_code(|address| Email::parse(address).is_ok_and(|email| email.key() == to.key()), config)
+}
+
+/// The code of debug mode, or the one that `test_codes` has for what is meant.
+pub fn test_code(is_of_test: impl Fn(&str) -> bool, config: &Config) -> Option<String> {
     if config.is_production {
         return None;
     }
-    let is_of_test = |address: &str| Email::parse(address).is_ok_and(|email| email.key() == to.key());
     let code =
         config.mail.test_codes.iter().find(|(address, _)| is_of_test(address)).and_then(|(_, code)| code.as_str());
     code.or(config.mail.is_debug.then_some(DEBUG_CODE)).map(str::to_string)
@@ -290,17 +291,18 @@ fn tell(kind: &'static str, email: &Email, person: Value, data: Value, config: &
 
 /// What a template may say of the recipient.
 fn person(user_id: Option<Uuid>, email: &Email) -> Result<Value> {
-    static METADATA: Query =
-        Query::write("select u.raw_user_meta_data from auth.users as u where u.id = $1", &[Type::UUIDOID]);
-    let metadata = match user_id {
-        Some(id) => {
-            METADATA.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?.map(|JsonB(metadata)| metadata)
-        }
-        None => None,
-    };
-    Ok(json!({"id": user_id, "email": email.address(), "user_metadata": metadata.unwrap_or_else(|| json!({}))}))
+    Ok(json!({"id": user_id, "email": email.address(), "user_metadata": user_metadata(user_id)?}))
 }
 
-fn locale_of(person: &Value) -> Option<&str> {
+/// An object, empty where there is no account.
+pub fn user_metadata(user_id: Option<Uuid>) -> Result<Value> {
+    static METADATA: Query =
+        Query::write("select u.raw_user_meta_data from auth.users as u where u.id = $1", &[Type::UUIDOID]);
+    let metadata = METADATA.first(&[user_id.map(to_pg).into()], |row| row.required::<JsonB>(1))?;
+    Ok(metadata.map_or_else(|| json!({}), |JsonB(metadata)| metadata))
+}
+
+/// The language that a person reads.
+pub fn locale_of(person: &Value) -> Option<&str> {
     person["user_metadata"]["locale"].as_str().filter(|locale| is_locale(locale) && !locale.is_empty())
 }

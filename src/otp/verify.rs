@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::addresses::{self, Proof};
 use crate::config::{self, Config};
-use crate::door::{self, Way};
+use crate::credential::Person;
+use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -61,9 +62,10 @@ fn try_verify_otp(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, &["type"])?;
+    let options = options::only(options, &["type", door::OPTION])?;
     let purposes = purposes(mail::text(&options, "type")?.unwrap_or("email"))?;
-    spend_code(email, code, purposes, user_id, |found, _| finish(prove(found, "otp", None)?))
+    let before_mfa = BeforeMfa::read(&options)?;
+    spend_code(email, code, purposes, user_id, |found, _| finish(prove(found, "otp", None)?, before_mfa))
 }
 
 #[pg_extern(sql = false)]
@@ -88,13 +90,23 @@ fn try_verify_sign_up(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
-    let password = given_password.map(|password| credential::acceptable(password, &config)).transpose()?;
+    let password = given_password
+        .map(|password| {
+            credential::acceptable(password, &Person::unknown().with_address(email.unwrap_or_default()), &config)
+        })
+        .transpose()?;
     spend_code(email, code, &[Purpose::SignUp], user_id, |found, config| {
         // Hashed only for whoever has the code, and before anything is locked.
-        let hash = password.as_ref().map(|password| credential::hash(password, config.hash_cost)).transpose()?;
-        finish(prove(found, "otp", hash)?)
+        let hash = password.as_ref().map(|password| {
+            if let Value::Object(metadata) = &found.data {
+                credential::impersonal(password, &Person::unknown().with_metadata(metadata), config)?;
+            }
+            credential::hash(password, config.hash_cost)
+        });
+        let hash = hash.transpose()?;
+        finish(prove(found, "otp", hash)?, before_mfa)
     })
 }
 
@@ -138,8 +150,8 @@ fn verify_link(token: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
 
 fn try_verify_link(token: Option<&str>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, &["type", "flow"])?;
-    let (wanted, is_page) = (wanted(&options)?, is_page(&options)?);
+    let options = options::only(options, &["type", "flow", door::OPTION])?;
+    let (wanted, is_page, before_mfa) = (wanted(&options)?, is_page(&options)?, BeforeMfa::read(&options)?);
     let config = config::current()?;
     let token = given(token, "token")?;
     silence::check_literal(token)?;
@@ -159,7 +171,7 @@ fn try_verify_link(token: Option<&str>, options: JsonArgument, user_id: &mut Opt
                     let code = flow::issue_code(*user_id, method, found.code_challenge.as_deref())?;
                     JsonB(json!({"status": "redirect", "code": code}))
                 }
-                _ => finish(proved)?,
+                _ => finish(proved, before_mfa)?,
             };
             answer.0["type"] = json!(found.purpose.verify_type());
             answer.0["redirect_to"] = json!(found.redirect_to.as_deref().unwrap_or(&config.site_url));
@@ -271,9 +283,11 @@ fn make_account(found: &Found, encrypted_password: Option<String>) -> Result<Uui
     })
 }
 
-fn finish(proved: Proved) -> Result<JsonB> {
+fn finish(proved: Proved, before_mfa: BeforeMfa) -> Result<JsonB> {
     match proved {
         Proved::Half => Ok(JsonB(json!({"status": "confirmation_sent"}))),
-        Proved::Somebody { user_id, method, event_type } => door::let_in(user_id, Way::by_mail(method, event_type)),
+        Proved::Somebody { user_id, method, event_type } => {
+            door::let_in(user_id, Way::by_mail(method, event_type).before_mfa(before_mfa))
+        }
     }
 }

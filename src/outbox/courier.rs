@@ -11,7 +11,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 
-/// How often a message is tried before it is given up: about ten hours.
+/// How often a message is tried before it is given up: about ten hours. `auth.claim_outbox` counts so far too.
 const MOST_ATTEMPTS: i32 = 12;
 const FIRST_WAIT_SECONDS: f64 = 5.0;
 const LONGEST_WAIT_SECONDS: f64 = 3600.0;
@@ -39,6 +39,7 @@ enum Kind {
     Sent,
     Retry,
     Failed,
+    Expired,
 }
 
 #[pg_extern(sql = false)]
@@ -56,7 +57,7 @@ fn settle_outbox(results: JsonArgument) -> Answer<i32> {
 fn wrong() -> Error {
     Error::invalid(
         "results has another form",
-        "[{\"id\": …, \"attempts\": 1, \"outcome\": \"sent\" | \"retry\" | \"failed\", \"error\": …, \"retry_in\": seconds}]",
+        "[{\"id\": …, \"attempts\": 1, \"outcome\": \"sent\" | \"retry\" | \"failed\" | \"expired\", \"error\": …, \"retry_in\": seconds}]",
     )
 }
 
@@ -74,6 +75,7 @@ fn parse(result: &Value) -> Result<Outcome> {
             Some("sent") => Kind::Sent,
             Some("retry") => Kind::Retry,
             Some("failed") => Kind::Failed,
+            Some("expired") => Kind::Expired,
             _ => return Err(wrong()),
         },
         error: text("error").map(|error| error.chars().take(ERROR_CHARACTERS).collect()),
@@ -100,6 +102,7 @@ fn settle(outcome: &Outcome) -> Result<u64> {
     let status = match outcome.kind {
         Kind::Sent => "sent",
         Kind::Failed => "dead",
+        Kind::Expired => "expired",
         Kind::Retry if outcome.attempts >= MOST_ATTEMPTS => "dead",
         Kind::Retry => {
             let backoff = FIRST_WAIT_SECONDS * 4_f64.powi(outcome.attempts.clamp(1, 16) - 1);

@@ -38,10 +38,16 @@ pub struct Message<'a> {
 
 /// Writes it; the courier is woken when the transaction commits, and only then.
 pub fn write(message: &Message<'_>) -> Result<Uuid> {
+    write_if(true, message)
+}
+
+/// The same work where it is not to be sent, for those whose patience must not tell a stranger which it was.
+pub fn write_if(is_wanted: bool, message: &Message<'_>) -> Result<Uuid> {
     // The notification is empty: every role may listen.
     static WRITE: Query = Query::write(
         "insert into auth.outbox (id, channel, kind, recipient, locale, payload_sealed, message_id, cluster_id, expires_at)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        select $1, $2, $3, $4, $5, $6, $7, $8, $9
+        where $10
         returning pg_notify('auth_outbox', '')::text",
         &[
             Type::UUIDOID,
@@ -53,6 +59,7 @@ pub fn write(message: &Message<'_>) -> Result<Uuid> {
             Type::TEXTOID,
             Type::TEXTOID,
             Type::TIMESTAMPTZOID,
+            Type::BOOLOID,
         ],
     );
     let id = backend::uuid_v7()?;
@@ -72,6 +79,7 @@ pub fn write(message: &Message<'_>) -> Result<Uuid> {
         format!("<{id}@{}>", mail_host()?).into(),
         cluster_id().into(),
         expires_at.into(),
+        is_wanted.into(),
     ])?;
     Ok(id)
 }

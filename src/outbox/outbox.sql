@@ -114,7 +114,7 @@ as 'MODULE_PATHNAME', 'open_outbox_wrapper';
 
 comment on function auth.open_outbox(uuid, bytea) is 'Internal: what a row of the outbox holds; null if it does not open.';
 
-create function auth.claim_outbox(n integer)
+create function auth.claim_outbox(n integer, channels text[] default null)
 returns table (
     id uuid,
     channel text,
@@ -152,6 +152,18 @@ begin
         for update skip locked
     );
 
+    -- Taken as often as one may be, and no courier came back to say how it ended: it may be what ends them.
+    update auth.outbox
+    set status = 'dead', payload_sealed = null, claimed_until = null, last_error = 'no courier that took it came back'
+    where id in (
+        select o.id
+        from auth.outbox as o
+        where o.status = 'pending' and o.cluster_id = own and o.attempts >= 12
+            and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
+        limit 1000
+        for update skip locked
+    );
+
     return query
         with due as (
             select o.id
@@ -159,6 +171,7 @@ begin
             where o.status = 'pending' and o.cluster_id = own and o.next_attempt_at <= clock_timestamp()
                 and (o.claimed_until is null or o.claimed_until <= clock_timestamp())
                 and (o.expires_at is null or o.expires_at > clock_timestamp())
+                and (channels is null or o.channel = any (channels))
             order by o.next_attempt_at
             limit n
             for update skip locked
@@ -183,8 +196,8 @@ begin
 end
 $$;
 
-comment on function auth.claim_outbox(integer) is
-    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Skips what others hold. template is that of auth.templates, or null. For auth_sidecar.';
+comment on function auth.claim_outbox(integer, text[]) is
+    'Takes up to n (1 to 1,000) rows that are due, for 60 seconds: whoever took them sends them and settles them by then, or another may. Only of these channels (email, sms, webhook), or of all. Skips what others hold. What has expired becomes expired, and what was taken 12 times without an outcome dead. template is that of auth.templates, or null. For auth_sidecar.';
 
 create function auth.settle_outbox(results jsonb)
 returns integer
@@ -194,7 +207,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'settle_outbox_wrapper';
 
 comment on function auth.settle_outbox(jsonb) is
-    'Says how attempts ended: [{id, attempts, outcome: sent | retry | failed, error, retry_in (seconds)}], attempts as auth.claim_outbox gave it. A result of a lease that is over and was taken by another since is ignored. retry waits longer each time, and is given up after 12 attempts. Returns how many were settled. For auth_sidecar. 22023 validation_failed for another form.';
+    'Says how attempts ended: [{id, attempts, outcome: sent | retry | failed | expired, error, retry_in (seconds)}], attempts as auth.claim_outbox gave it. A result of a lease that is over and was taken by another since is ignored. retry waits longer each time, and is given up after 12 attempts. Returns how many were settled. For auth_sidecar. 22023 validation_failed for another form.';
 
 create function auth.outbox_status()
 returns jsonb

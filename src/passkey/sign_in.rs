@@ -12,7 +12,7 @@ use super::stored::{self, Passkey, RolledBack};
 use super::{TTL_SECONDS, credential, expected, must_be_enabled, refused};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::door::{self, Way};
+use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
@@ -101,7 +101,7 @@ fn finish(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
     must_be_enabled(&config)?;
     let challenge_id = from_pg(given(challenge_id, "challenge_id")?);
@@ -111,7 +111,7 @@ fn finish(
     let answer = challenge::spend(challenge_id, Kind::SignIn, &attempt, |_| true)
         .and_then(|spent| verify(&credential, &spent, &config, user_id))
         .inspect(|_| attempt.is_right())
-        .and_then(|proved| let_in(&proved));
+        .and_then(|proved| let_in(&proved, before_mfa));
     attempt.end(answer, *user_id)
 }
 
@@ -147,8 +147,8 @@ fn verify(credential: &Value, spent: &Spent, config: &Config, user_id: &mut Opti
     Ok(Proved { passkey, is_multi_factor: asserted.user_is_verified })
 }
 
-fn let_in(proved: &Proved) -> Result<JsonB> {
+fn let_in(proved: &Proved, before_mfa: BeforeMfa) -> Result<JsonB> {
     let data = json!({"method": "passkey", "passkey_id": proved.passkey.id, "uv": proved.is_multi_factor});
     let way = Way { is_multi_factor: proved.is_multi_factor, ..Way::new("passkey", "passkey", "login_success", data) };
-    door::let_in(proved.passkey.user_id, way)
+    door::let_in(proved.passkey.user_id, way.before_mfa(before_mfa))
 }

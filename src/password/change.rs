@@ -9,13 +9,15 @@ use uuid::Uuid;
 use super::METHOD;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
+use crate::credential::Person;
+use crate::identity::{self, Asking};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::sessions::{self, Which};
 use crate::users::{self, Credentials};
-use crate::{credential, door, identity, mail, presence, tokens};
+use crate::{credential, door, mail, presence, tokens};
 
 /// A session older than this does not prove any more that its user is there.
 const FRESH_MICROSECONDS: i64 = 86_400_000_000;
@@ -29,25 +31,6 @@ fn update_password(current_password: Option<&str>, new_password: Option<&str>, o
     Ok(result?)
 }
 
-/// Who asks: a user, or one whose sign-in waits for a new password.
-struct Asking {
-    user_id: Uuid,
-    session_id: Uuid,
-    is_unfinished: bool,
-}
-
-fn asking() -> Result<Asking> {
-    let identity = identity::current()?.ok_or(Error::NoAuthorization)?;
-    let session_id = identity.session_id.ok_or(Error::NoAuthorization)?;
-    match (identity.user_id(), identity.unfinished_user_id()) {
-        (Some(user_id), _) => Ok(Asking { user_id, session_id, is_unfinished: false }),
-        (None, Some(user_id)) if sessions::is_restricted_to(session_id, sessions::PASSWORD_CHANGE)? => {
-            Ok(Asking { user_id, session_id, is_unfinished: true })
-        }
-        _ => Err(Error::NoAuthorization),
-    }
-}
-
 fn try_update(
     current_password: Option<&str>,
     new_password: Option<&str>,
@@ -56,10 +39,11 @@ fn try_update(
 ) -> Result<JsonB> {
     backend::must_write()?;
     let options = options::only(options, &["nonce"])?;
-    let asking = asking()?;
+    let asking = identity::require_asking(&[sessions::PASSWORD_CHANGE])?;
     *signed_in = Some(asking.user_id);
     let config = config::current()?;
-    let new = credential::acceptable(given(new_password, "new_password")?, &config)?;
+    let new = credential::acceptable(given(new_password, "new_password")?, &Person::of(asking.user_id)?, &config)?;
+    presence::require_factor(&asking)?;
     let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
     // Before the proof: a right guess whose transaction fails would count as a wrong one.
     if current_password.is_some_and(|current| *password::normalise(current) == *new) {

@@ -13,12 +13,13 @@ use auth_core::email::Email;
 use auth_core::password;
 
 use crate::config::{self, Config};
+use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::{credential, door, keys, users};
+use crate::{credential, keys, users};
 
 mod change;
 mod sign_up;
@@ -29,8 +30,8 @@ const METHOD: &str = "password";
 /// The identity of a password account.
 const PROVIDER: &str = "email";
 
-fn way(event_type: &'static str, data: Value) -> door::Way {
-    door::Way::new(METHOD, PROVIDER, event_type, data)
+fn way(event_type: &'static str, data: Value) -> Way<'static> {
+    Way::new(METHOD, PROVIDER, event_type, data)
 }
 
 #[pg_extern(sql = false)]
@@ -50,20 +51,16 @@ fn try_sign_in(
     meant: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
     let (email, password) = (given(email, "email")?, given(password, "password")?);
     silence::check_literal(password)?;
     keys::root()?;
     let who = Meant::by(email);
     let attempt = guard::attempt(&guard::PASSWORD, who.subject(), who.data(), &config)?;
-    let answer =
-        prove(who.email.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
-            match credential::must_change(user_id)? {
-                true => door::let_in_to_change_password(user_id, way("login_success", who.data())),
-                false => door::let_in(user_id, way("login_success", who.data())),
-            }
-        });
+    let answer = prove(who.email.as_ref(), password, &config, meant)
+        .inspect(|_| attempt.is_right())
+        .and_then(|user_id| door::let_in(user_id, way("login_success", who.data()).before_mfa(before_mfa)));
     attempt.end(answer, *meant)
 }
 

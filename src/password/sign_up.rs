@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::way;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config, SignupMode};
+use crate::credential::Person;
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -32,6 +33,7 @@ struct Asked {
     email: Email,
     password: zeroize::Zeroizing<String>,
     data: Map<String, Value>,
+    username: Option<String>,
     wish: Wish,
 }
 
@@ -62,15 +64,24 @@ fn try_sign_up(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, mail::OPTIONS)?;
+    let known: Vec<&str> = mail::OPTIONS.iter().copied().chain(["username"]).collect();
+    let options = options::only(options, &known)?;
     let config = config::current()?;
     if !config.enable_signup {
         return Err(Error::SignupDisabled);
     }
+    let email = users::parse_email(given(email, "email")?)?;
+    let data = users::check_metadata(options::json(data)?)?;
+    // Where nobody may learn who has an account, a name that is taken from now on would tell.
+    if config.signup_mode != SignupMode::Immediate && options.contains_key("username") {
+        return Err(Error::invalid("no user name before the address is proved", "auth.update_user gives one later"));
+    }
+    let person = Person::unknown().with_email(Some(&email)).with_metadata(&data);
     let asked = Asked {
-        email: users::parse_email(given(email, "email")?)?,
-        password: credential::acceptable(given(password, "password")?, &config)?,
-        data: users::check_metadata(options::json(data)?)?,
+        password: credential::acceptable(given(password, "password")?, &person, &config)?,
+        email,
+        data,
+        username: options::text(&options, "username")?.map(users::parse_username).transpose()?,
         wish: Wish::read(&options, &config)?,
     };
     users::check_address(&asked.email)?;
@@ -90,6 +101,10 @@ fn at_once(asked: &Asked, config: &Config, user_id: &mut Option<Uuid>) -> Result
         .and_then(|()| credential::hash(&asked.password, config.hash_cost))
         .inspect(|_| attempt.release_shared())
         .and_then(|hash| users::create(asked.account(&hash)))
+        .and_then(|created| {
+            let name = asked.username.as_deref();
+            name.map_or(Ok(()), |name| users::set_username(created, Some(name))).map(|()| created)
+        })
         .inspect(|created| *user_id = Some(*created))
         .and_then(|created| door::let_in(created, way("signup", asked.who())));
     attempt.end(created, *user_id)

@@ -47,6 +47,7 @@ pub enum Error {
     EmailExists,
     PhoneExists,
     UserAlreadyExists,
+    UsernameExists,
     MfaFactorNameConflict,
     MfaVerifiedFactorExists,
     WebauthnCredentialExists,
@@ -290,6 +291,12 @@ impl Error {
             Error::UserAlreadyExists => {
                 (S::ERRCODE_UNIQUE_VIOLATION, "user_already_exists", "an account with this id exists".into(), None)
             }
+            Error::UsernameExists => (
+                S::ERRCODE_UNIQUE_VIOLATION,
+                "user_already_exists",
+                "somebody has this user name".into(),
+                Some("choose another".into()),
+            ),
             Error::MfaFactorNameConflict => (
                 S::ERRCODE_UNIQUE_VIOLATION,
                 "mfa_factor_name_conflict",
@@ -523,6 +530,15 @@ impl Error {
             Error::Internal(what) => (S::ERRCODE_INTERNAL_ERROR, "unexpected_failure", what.clone(), None),
         };
         Refusal { sqlstate, code, message, hint }
+    }
+
+    /// Message and hint as one text, for a report.
+    pub fn words(&self) -> String {
+        let refusal = self.refusal();
+        match refusal.hint {
+            Some(hint) => format!("{}: {hint}", refusal.message),
+            None => refusal.message,
+        }
     }
 
     /// Raises this refusal as a Postgres ERROR. For code that Postgres calls without going through `#[pg_extern]`.

@@ -43,6 +43,23 @@ pub fn only(options: JsonArgument, known: &[&str]) -> Result<Map<String, Value>>
 }
 
 /// An argument that SQL lets be null and we do not.
+pub fn flag(options: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(yes)) => Ok(Some(*yes)),
+        Some(_) => Err(Error::invalid(format!("{name} is neither true nor false"), "give a JSON boolean")),
+    }
+}
+
 pub fn given<T>(argument: Option<T>, name: &str) -> Result<T> {
     argument.ok_or_else(|| Error::invalid(format!("{name} is null"), format!("give {name}")))
+}
+
+/// A member of options that is text; null is none.
+pub fn text<'a>(options: &'a Map<String, Value>, name: &str) -> Result<Option<&'a str>> {
+    match options.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("option {name} is not text"), format!("{name} is text or null"))),
+    }
 }

@@ -41,6 +41,10 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"admin_update_user",
     b"admin_generate_link",
     b"verify_otp",
+    b"verify_sms_otp",
+    b"enroll_sms",
+    b"confirm_sms",
+    b"send_mfa_sms",
     b"verify_sign_up",
     b"verify_link",
     b"look_up_link",
@@ -48,6 +52,9 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"reset_password",
     b"reset_password_with_code",
     b"update_email",
+    b"verify_totp",
+    b"confirm_totp",
+    b"disable_totp",
     b"finish_passkey_sign_in",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];

@@ -8,11 +8,21 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::identity::Asking;
 use crate::platform::error::{Error, Result};
 use crate::platform::silence;
 use crate::tokens::{self, Purpose};
 use crate::users::Credentials;
-use crate::{credential, guard, keys};
+use crate::{credential, factors, guard, keys};
+
+/// That the session has used a second factor, where the account has one: a session from before the second step, or a stolen one,
+/// changes nothing that the account hangs on.
+pub fn require_factor(asking: &Asking) -> Result<()> {
+    match factors::is_needed(asking.user_id)? && !asking.is_aal2 {
+        true => Err(Error::InsufficientAal),
+        false => Ok(()),
+    }
+}
 
 /// Whether it is the current password of the account.
 pub fn prove_password(user_id: Uuid, account: &Credentials, given: &str, config: &Config) -> Result<()> {

@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 use crate::addresses::{self, Proof};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::door::{self, Way};
+use crate::credential::Person;
+use crate::door::{self, BeforeMfa, Way};
 use crate::guard::{self, Meant};
 use crate::mail::{self, Mail, Wish};
 use crate::platform::backend;
@@ -77,7 +78,7 @@ fn try_reset(
     options: JsonArgument,
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
-    let (config, password) = begin(new_password, options)?;
+    let (config, password, before_mfa) = begin(new_password, options)?;
     let token = given(token, "token")?;
     silence::check_literal(token)?;
     keys::root()?;
@@ -85,7 +86,7 @@ fn try_reset(
     let answer = tokens::find_by_link(token)
         .and_then(|found| found.filter(|found| found.purpose == Purpose::Recovery).ok_or(Error::OtpExpired))
         .inspect(|found| *user_id = found.user_id)
-        .and_then(|found| set(&found, &password, &attempt, &config));
+        .and_then(|found| set(&found, &password, &attempt, before_mfa, &config));
     attempt.end(answer, *user_id)
 }
 
@@ -110,7 +111,7 @@ fn try_reset_with_code(
     options: JsonArgument,
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
-    let (config, password) = begin(new_password, options)?;
+    let (config, password, before_mfa) = begin(new_password, options)?;
     let (email, code) = (given(email, "email")?, given(code, "code")?);
     silence::check_literal(code)?;
     keys::root()?;
@@ -125,21 +126,29 @@ fn try_reset_with_code(
             *user_id = account;
             tokens::find_by_code(account, email.key(), &[Purpose::Recovery], code)?.ok_or(Error::OtpExpired)
         })
-        .and_then(|found| set(&found, &password, &attempt, &config));
+        .and_then(|found| set(&found, &password, &attempt, before_mfa, &config));
     attempt.end(answer, *user_id)
 }
 
 /// What is refused before the token is looked at, and so spends none.
-fn begin(new_password: Option<&str>, options: JsonArgument) -> Result<(Rc<Config>, Zeroizing<String>)> {
+fn begin(new_password: Option<&str>, options: JsonArgument) -> Result<(Rc<Config>, Zeroizing<String>, BeforeMfa)> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let before_mfa = BeforeMfa::read(&options::only(options, &[door::OPTION])?)?;
     let config = config::current()?;
-    let password = credential::acceptable(given(new_password, "new_password")?, &config)?;
-    Ok((config, password))
+    let password = credential::acceptable(given(new_password, "new_password")?, &Person::unknown(), &config)?;
+    Ok((config, password, before_mfa))
 }
 
-fn set(found: &Found, password: &str, attempt: &guard::Attempt, config: &Config) -> Result<JsonB> {
+fn set(
+    found: &Found,
+    password: &str,
+    attempt: &guard::Attempt,
+    before_mfa: BeforeMfa,
+    config: &Config,
+) -> Result<JsonB> {
     let user_id = found.user_id.ok_or(Error::OtpExpired)?;
+    // Whoever has the token may know whose it is; a password that is refused for that spends none either.
+    credential::impersonal(password, &Person::of(user_id)?, config)?;
     attempt.spend(found.id, found.expires_at)?;
     attempt.is_right();
     // Nothing is locked while this waits and works; the token is spent for everybody else already.
@@ -156,5 +165,5 @@ fn set(found: &Found, password: &str, attempt: &guard::Attempt, config: &Config)
     if !config.reset_returns_session {
         return Ok(JsonB(json!({"status": "password_changed"})));
     }
-    door::let_in(user_id, Way::by_mail("recovery", "login_success"))
+    door::let_in(user_id, Way::by_mail("recovery", "login_success").before_mfa(before_mfa))
 }

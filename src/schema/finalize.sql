@@ -69,11 +69,13 @@ grant execute on function
     auth.sign_up(text, text, jsonb, jsonb), auth.sign_in(text, text, jsonb), auth.refresh(text, jsonb),
     auth.send_otp(text, jsonb), auth.send_magic_link(text, text, jsonb), auth.sign_up_with_email(text, jsonb, jsonb),
     auth.verify_sign_up(text, text, text, jsonb), auth.verify_otp(text, text, jsonb), auth.verify_link(text, jsonb),
+    auth.send_sms_otp(text, jsonb), auth.verify_sms_otp(text, text, jsonb),
     auth.look_up_link(text, jsonb), auth.resend(text, text, jsonb), auth.exchange_code(text, text, jsonb),
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
     auth.start_passkey_sign_in(text, jsonb), auth.finish_passkey_sign_in(uuid, jsonb, jsonb),
-    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version()
+    auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
+    auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;
 
 grant execute on function
@@ -91,7 +93,7 @@ grant execute on function
     auth.jwks(), auth.gate_status(), auth.guard_status(), auth.guard_reset(text), auth.network(inet),
     auth.block_network(cidr, interval, text), auth.unblock_network(cidr), auth.verify_audit(), auth.cleanup(),
     auth.doctor(), auth.add_webhook(text, text[]), auth.remove_webhook(uuid), auth.outbox_status(), auth.adopt_outbox(),
-    auth.version()
+    auth.version(), auth.sidecar_status()
 to auth_admin;
 grant select on
     auth.config, auth.config_history, auth.hooks, auth.admin_users, auth.audit_log, auth.audit_anchors,
@@ -104,12 +106,15 @@ grant execute on function auth.network(inet), auth.count_attempt(text, text, int
 to service_role, auth_sidecar;
 
 grant execute on function
-    auth.set_request_context(inet, text), auth.claim_outbox(integer), auth.settle_outbox(jsonb), auth.outbox_status()
+    auth.set_request_context(inet, text), auth.claim_outbox(integer, text[]), auth.settle_outbox(jsonb), auth.outbox_status(),
+    auth.sidecar_status()
 to auth_sidecar;
 
 grant execute on function
     auth.admin_create_user(jsonb, jsonb), auth.admin_get_user(uuid, jsonb), auth.admin_list_users(jsonb),
     auth.admin_update_user(uuid, jsonb, jsonb), auth.admin_delete_user(uuid, boolean, jsonb),
+    auth.admin_list_factors(uuid, jsonb), auth.admin_update_factor(uuid, uuid, jsonb, jsonb),
+    auth.admin_delete_factor(uuid, uuid, jsonb),
     auth.admin_list_passkeys(uuid, jsonb), auth.admin_delete_passkey(uuid, uuid, jsonb),
     auth.admin_list_audit(jsonb), auth.invite_user(text, jsonb, jsonb), auth.admin_generate_link(text, text, jsonb)
 to service_role, auth_sidecar;
@@ -123,3 +128,14 @@ grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb
 
 grant execute on function auth.add_email_rule(text, text, text), auth.remove_email_rule(text) to auth_admin;
 grant select on auth.email_rules to auth_admin;
+
+-- Steps of a sign-in that is not finished are taken as anon; each asks for its user itself.
+grant execute on function
+    auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
+    auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb),
+    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb)
+to anon, authenticated, service_role, auth_sidecar;
+grant execute on function
+    auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),
+    auth.count_recovery_codes(jsonb), auth.get_recovery_codes(jsonb), auth.delete_recovery_codes(jsonb)
+to authenticated, auth_sidecar;

@@ -16,7 +16,7 @@ use crate::audit;
 use crate::config::Config;
 use crate::events::{self, Event};
 use crate::platform::backend::{self, to_pg};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::{self, Relation};
 
@@ -31,12 +31,14 @@ pub struct Session {
     pub refreshed_at: i64,
     pub counter: i64,
     pub is_restricted: bool,
+    /// Whether a second factor was used and is still enrolled.
+    pub is_aal2: bool,
 }
 
 static SESSIONS: Relation = Relation::new(
     c"sessions",
     c"sessions_pkey",
-    &[c"id", c"user_id", c"created_at", c"not_after", c"refreshed_at", c"refresh_token_counter", c"restricted"],
+    &[c"id", c"user_id", c"created_at", c"not_after", c"refreshed_at", c"refresh_token_counter", c"restricted", c"aal"],
 );
 static REVOCATIONS: Relation = Relation::new(c"revocations", c"revocations_subject", &[c"subject", c"not_before"]);
 
@@ -50,6 +52,7 @@ pub fn find(id: Uuid) -> Result<Option<Session>> {
             refreshed_at: row.time(4)?,
             counter: row.int8(5)?,
             is_restricted: !row.is_null(6),
+            is_aal2: row.get::<&str>(7).is_some_and(|aal| aal != AAL1),
         })
     })?;
     let Some(session) = session else { return Ok(None) };
@@ -66,22 +69,46 @@ pub fn find(id: Uuid) -> Result<Option<Session>> {
 
 /// Why a session may only finish signing in, as it stands in the table.
 pub const PASSWORD_CHANGE: &str = "password_change";
+/// See `PASSWORD_CHANGE`: a second factor has to be used.
+pub const MFA: &str = "mfa";
+/// See `PASSWORD_CHANGE`: a second factor has to be enrolled.
+pub const MFA_ENROLLMENT: &str = "mfa_enrollment";
 
-/// Opens a session; the least recently used ones beyond the limit end.
-pub fn open(user_id: Uuid, method: &str, aal: &str, restricted: Option<&'static str>, config: &Config) -> Result<Uuid> {
+pub const AAL1: &str = "aal1";
+pub const AAL2: &str = "aal2";
+
+/// How somebody has signed in.
+pub struct Opening {
+    /// Claim amr.
+    pub methods: Value,
+    pub aal: &'static str,
+    /// The second factor that was used.
+    pub factor_id: Option<Uuid>,
+    pub restricted: Option<&'static str>,
+}
+
+/// One entry of claim amr, as of now.
+pub fn method(name: &str) -> Value {
+    json!({"method": name, "timestamp": backend::clock_seconds()})
+}
+
+/// Opens a session; the least recently used ones beyond the limit end. One that only waits for a second factor ends none: whoever
+/// knows the password alone could end those of its owner.
+pub fn open(user_id: Uuid, opening: &Opening, config: &Config) -> Result<Uuid> {
     static OPEN: Query = Query::write(
         "with evicted as (
             delete from auth.sessions as s
-            where s.user_id = $2 and $5 is not null and s.id in (
+            where s.user_id = $2 and $5 is not null and $8 is distinct from 'mfa' and s.id in (
                 select o.id
                 from auth.sessions as o
                 where o.user_id = $2
-                order by coalesce(o.not_after <= clock_timestamp(), false), o.refreshed_at desc
+                order by coalesce(o.not_after <= clock_timestamp(), false), o.restricted is not distinct from 'mfa',
+                    o.refreshed_at desc
                 offset greatest($5 - 1, 0)
             )
         )
-        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted, aal)
-        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8, $9)",
+        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted, aal, factor_id)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8, $9, $10)",
         &[
             Type::UUIDOID,
             Type::UUIDOID,
@@ -92,22 +119,85 @@ pub fn open(user_id: Uuid, method: &str, aal: &str, restricted: Option<&'static 
             Type::TEXTOID,
             Type::TEXTOID,
             Type::TEXTOID,
+            Type::UUIDOID,
         ],
     );
     let id = backend::uuid_v7()?;
-    let methods = json!([{"method": method, "timestamp": backend::clock_seconds()}]);
     OPEN.execute(&[
         to_pg(id).into(),
         to_pg(user_id).into(),
-        JsonB(methods).into(),
+        JsonB(opening.methods.clone()).into(),
         config.session_timebox.map(|seconds| seconds as f64).into(),
         config.max_active_sessions.into(),
         audit::client_address().map(|address| address.to_string()).into(),
         audit::user_agent().into(),
-        restricted.into(),
-        aal.into(),
+        opening.restricted.into(),
+        opening.aal.into(),
+        opening.factor_id.map(to_pg).into(),
     ])?;
     Ok(id)
+}
+
+/// A second factor was used in the session: it is of level aal2, and what was restricted for want of it is not any more. The
+/// counter moves by two, so that the refresh token from before is nobody's: a step of one would let it be repeated within the
+/// reuse interval.
+pub fn raise(id: Uuid, method_name: &str, factor_id: Option<Uuid>, restricted: Option<&'static str>) -> Result<()> {
+    static RAISE: Query = Query::write(
+        "update auth.sessions
+        set aal = 'aal2', factor_id = coalesce($3, factor_id), amr = amr || $2, restricted = $4,
+            refresh_token_counter = refresh_token_counter + 2, refreshed_at = clock_timestamp(), updated_at = clock_timestamp()
+        where id = $1",
+        &[Type::UUIDOID, Type::JSONBOID, Type::UUIDOID, Type::TEXTOID],
+    );
+    let methods = JsonB(json!([method(method_name)]));
+    match RAISE.execute(&[to_pg(id).into(), methods.into(), factor_id.map(to_pg).into(), restricted.into()])? {
+        0 => Err(Error::SessionNotFound),
+        _ => {
+            relation::forget();
+            Ok(())
+        }
+    }
+}
+
+/// A factor is gone: what it has raised is of level aal1 again; without any other, so is what a recovery code has raised.
+pub fn lower(user_id: Uuid, factor_id: Uuid, is_last: bool) -> Result<u64> {
+    static LOWER: Query = Query::write(
+        "update auth.sessions
+        set aal = 'aal1', factor_id = null, updated_at = clock_timestamp()
+        where user_id = $1 and aal <> 'aal1' and (factor_id = $2 or ($3 and not amr @> '[{\"method\": \"passkey\"}]'))",
+        &[Type::UUIDOID, Type::UUIDOID, Type::BOOLOID],
+    );
+    let lowered = LOWER.execute(&[to_pg(user_id).into(), to_pg(factor_id).into(), is_last.into()])?;
+    relation::forget();
+    Ok(lowered)
+}
+
+/// Ends the least recently used sessions beyond the limit, but this one.
+pub fn make_room(user_id: Uuid, except: Uuid, config: &Config) -> Result<()> {
+    static EVICT: Query = Query::write(
+        "delete from auth.sessions as s
+        where s.user_id = $1 and $3 is not null and s.id in (
+            select o.id
+            from auth.sessions as o
+            where o.user_id = $1 and o.id <> $2
+            order by coalesce(o.not_after <= clock_timestamp(), false), o.restricted is not distinct from 'mfa',
+                o.refreshed_at desc
+            offset greatest($3 - 1, 0)
+        )",
+        &[Type::UUIDOID, Type::UUIDOID, Type::INT8OID],
+    );
+    EVICT.execute(&[to_pg(user_id).into(), to_pg(except).into(), config.max_active_sessions.into()]).map(drop)
+}
+
+/// Sessions of less than two factors end, but this one: how many.
+pub fn end_weaker(user_id: Uuid, except: Uuid) -> Result<u64> {
+    static END: Query = Query::write(
+        "delete from auth.sessions where user_id = $1 and id <> $2 and aal = 'aal1'",
+        &[Type::UUIDOID, Type::UUIDOID],
+    );
+    let ended = END.execute(&[to_pg(user_id).into(), to_pg(except).into()])?;
+    relation::forget();
+    Ok(ended)
 }
 
 /// Whether the session may only do this to finish signing in.
@@ -115,6 +205,13 @@ pub fn is_restricted_to(id: Uuid, why: &'static str) -> Result<bool> {
     static RESTRICTED: Query =
         Query::write("select 1 from auth.sessions where id = $1 and restricted = $2", &[Type::UUIDOID, Type::TEXTOID]);
     Ok(RESTRICTED.first(&[to_pg(id).into(), why.into()], |_| Ok(()))?.is_some())
+}
+
+/// By what a session began.
+pub fn first_method(id: Uuid) -> Result<Option<String>> {
+    static FIRST: Query =
+        Query::write("select s.amr -> 0 ->> 'method' from auth.sessions as s where s.id = $1", &[Type::UUIDOID]);
+    Ok(FIRST.first(&[to_pg(id).into()], |row| row.optional(1))?.flatten())
 }
 
 /// What was missing is done: the session may do all.

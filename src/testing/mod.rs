@@ -4,10 +4,12 @@
 
 use pgrx::JsonB;
 use pgrx::prelude::*;
+use serde_json::json;
 
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
-use crate::{config, door, identity, sessions, users};
+use crate::sessions::{self, Opening};
+use crate::{config, door, identity, users};
 
 pgrx::extension_sql_file!("testing.sql", name = "testing", requires = ["doctor"]);
 
@@ -25,7 +27,9 @@ fn token_for(email: &str) -> Result<String> {
         return Err(Error::TestsRefused);
     }
     let user = users::find_by_email(&users::parse_email(email)?)?.ok_or(Error::UserNotFound)?;
-    let session_id = sessions::open(user.id, "test", "aal1", None, &config)?;
+    let opening =
+        Opening { methods: json!([sessions::method("test")]), aal: sessions::AAL1, factor_id: None, restricted: None };
+    let session_id = sessions::open(user.id, &opening, &config)?;
     let (facts, user) = sessions::facts(session_id)?.ok_or(Error::SessionNotFound)?;
     Ok(door::mint(session_id, &facts, &user, "test", &config)?.0)
 }

@@ -150,10 +150,14 @@ pub fn remove(token: &Found) -> Result<()> {
     query.first(&[to_pg(token.id).into()], |_| Ok(()))?.ok_or(Error::OtpExpired)
 }
 
-/// Removes every token that is out for an account, and the codes at the end of redirects.
+/// Removes every token that is out for an account, the codes at the end of redirects, and the second steps that wait.
 pub fn remove_all(user_id: Uuid) -> Result<()> {
     static REMOVE: Query = Query::write(
-        "with codes as (delete from auth.flow_state where user_id = $1)
+        "with codes as (
+            delete from auth.flow_state where user_id = $1
+        ), challenges as (
+            delete from auth.mfa_challenges where user_id = $1
+        )
         delete from auth.one_time_tokens where user_id = $1",
         &[Type::UUIDOID],
     );

@@ -9,7 +9,7 @@ with account as (
             $12,
             case when $13 then clock_timestamp() end)
     on conflict do nothing
-    returning id, instance_id, aud, email, encrypted_password, email_confirmed_at, phone_confirmed_at
+    returning id, instance_id, aud, email, phone, encrypted_password, email_confirmed_at, phone_confirmed_at
 ), address as (
     insert into auth.email_addresses (user_id, instance_id, aud, address, verified_at, is_primary)
     select id, instance_id, aud, email, email_confirmed_at, true from account where email is not null
@@ -19,6 +19,11 @@ with account as (
         jsonb_build_object('sub', id, 'email', email, 'email_verified', email_confirmed_at is not null,
             'phone_verified', phone_confirmed_at is not null)
     from account where email is not null
+    union all
+    select id, 'phone', id::text,
+        jsonb_build_object('sub', id, 'phone', phone, 'email_verified', email_confirmed_at is not null,
+            'phone_verified', phone_confirmed_at is not null)
+    from account where phone is not null and phone_confirmed_at is not null
 ), password as (
     insert into auth.password_state (user_id)
     select id from account where encrypted_password is not null

@@ -3,12 +3,15 @@
 //! Promises: one account per address and audience, decided by a unique index and never by a check before it; no answer
 //! holds a hash. Every look-up passes tenant and audience.
 
+mod username;
+
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use auth_core::email::Email;
+use auth_core::phone::Phone;
 
 use crate::email_rules;
 use crate::hooks::{self, Event};
@@ -17,7 +20,9 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
-extension_sql_file!("users.sql", name = "users", requires = ["email_rules"]);
+pub use username::{parse_username, public_metadata, set_username};
+
+extension_sql_file!("users.sql", name = "users", requires = ["factors"]);
 
 /// The one tenant and audience of an app's users; others come with organisations.
 const INSTANCE: &str = "00000000-0000-0000-0000-000000000000";
@@ -100,6 +105,16 @@ pub fn find_by_email(email: &Email) -> Result<Option<Account>> {
             is_email_confirmed: row.required(3)?,
         })
     })
+}
+
+/// The account with this number, proved or not.
+pub fn find_by_phone(phone: &Phone) -> Result<Option<Uuid>> {
+    static FIND: Query = Query::write(
+        "select id from auth.users
+        where instance_id = $1::uuid and aud = $2 and phone = $3 and deleted_at is null",
+        &[Type::TEXTOID, Type::TEXTOID, Type::TEXTOID],
+    );
+    FIND.first(&[INSTANCE.into(), AUDIENCE.into(), phone.digits().into()], |row| row.required(1).map(from_pg))
 }
 
 /// Holds the account's row until the transaction ends.
@@ -313,6 +328,39 @@ fn what_exists(id: Uuid, email: Option<&Email>, phone: Option<&str>) -> Result<E
     })
 }
 
+/// Whether the account has one of these roles: its own, or as app_metadata says.
+pub fn has_role_of(id: Uuid, roles: &[String]) -> Result<bool> {
+    static HAS: Query = Query::write(
+        "select from auth.users as u
+        where u.id = $1 and (u.role = any ($2) or u.raw_app_meta_data ->> 'role' = any ($2) or u.raw_app_meta_data -> 'roles' ?| $2)",
+        &[Type::UUIDOID, Type::TEXTARRAYOID],
+    );
+    if roles.is_empty() {
+        return Ok(false);
+    }
+    Ok(HAS.first(&[to_pg(id).into(), roles.to_vec().into()], |_| Ok(()))?.is_some())
+}
+
+/// A user's object for somebody who has not finished signing in: who it is, and what can be used to go on.
+pub fn hinted(mut user: Value) -> Value {
+    for (name, empty) in [("app_metadata", json!({})), ("user_metadata", json!({})), ("identities", json!([]))] {
+        user[name] = empty;
+    }
+    let phones = user["factors"].as_array_mut().into_iter().flatten().filter_map(|factor| factor.get_mut("phone"));
+    phones.for_each(|phone| *phone = hint(phone.as_str().unwrap_or_default()).into());
+    let own = user["phone"].as_str().filter(|phone| !phone.is_empty()).map(hint);
+    if let Some(hint) = own {
+        user["phone"] = hint.into();
+    }
+    user
+}
+
+/// The end of a number, for whoever knows it.
+pub fn hint(phone: &str) -> String {
+    let end: String = phone.chars().skip(phone.chars().count().saturating_sub(2)).collect();
+    format!("…{end}")
+}
+
 /// Remembers when the user last signed in, and by which identity.
 pub fn note_sign_in(id: Uuid, provider: &str) -> Result<()> {
     static NOTE: Query = Query::write(
@@ -399,14 +447,10 @@ pub fn parse_email(text: &str) -> Result<Email> {
     Email::parse(text).map_err(|reason| Error::EmailAddressInvalid(format!("the address {reason}")))
 }
 
-/// A phone number in E.164 as it is stored: digits without the plus.
-pub fn parse_phone(text: &str) -> Result<String> {
-    let digits: String = text.trim().trim_start_matches('+').chars().filter(|character| *character != ' ').collect();
-    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number || digits.starts_with('0') {
-        return Err(Error::invalid("phone is not a phone number", "E.164, such as +4915112345678"));
-    }
-    Ok(digits)
+/// The one place where a number becomes one.
+pub fn parse_phone(text: &str) -> Result<Phone> {
+    Phone::parse(text)
+        .map_err(|reason| Error::invalid(format!("the phone number {reason}"), "E.164, such as +4915112345678"))
 }
 
 /// Refuses an address that no account may take here. Asked again when it is taken, so that no way in forgets it; a flow asks

@@ -48,7 +48,7 @@ comment on column auth.users.aud is 'Audience: authenticated for the app''s user
 comment on column auth.users.role is 'Database role that the user''s requests run as; claim role.';
 comment on column auth.users.email is 'Address that mail is sent to.';
 comment on column auth.users.email_key is 'auth.email_key(email): what uniqueness and every look-up use.';
-comment on column auth.users.username is 'Sign-in name other than an address.';
+comment on column auth.users.username is 'Public name, unique: 3 to 32 letters a to z, digits, and . _ - between them; auth.public_profile finds by it.';
 comment on column auth.users.phone is 'Phone number, E.164 without the plus.';
 comment on column auth.users.encrypted_password is 'Argon2id string ($argon2id$v=19$…, RFC 9106) or an imported bcrypt one; null: no password. Readable by nobody but the owner.';
 comment on column auth.users.email_confirmed_at is 'When the address was proved; null: not yet.';
@@ -162,6 +162,9 @@ begin
     delete from auth.sessions as d using deleted where d.user_id = deleted.id;
     delete from auth.one_time_tokens as d using deleted where d.user_id = deleted.id;
     delete from auth.flow_state as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_factors as d using deleted where d.user_id = deleted.id;
+    delete from auth.mfa_challenges as d using deleted where d.user_id = deleted.id;
+    delete from auth.recovery_codes as d using deleted where d.user_id = deleted.id;
     delete from auth.passkeys as d using deleted where d.user_id = deleted.id;
     delete from auth.webauthn_challenges as d using deleted where d.user_id = deleted.id;
     delete from auth.identities as d using deleted where d.user_id = deleted.id;
@@ -255,6 +258,20 @@ select
                 where i.user_id = u.id
             ), '[]')
         ) || jsonb_strip_nulls(jsonb_build_object(
+            'factors', (
+                select jsonb_agg(jsonb_build_object(
+                    'id', f.id,
+                    'friendly_name', f.friendly_name,
+                    'factor_type', f.factor_type,
+                    'status', f.status,
+                    'phone', f.phone,
+                    'last_challenged_at', auth.rfc3339(f.last_challenged_at),
+                    'created_at', auth.rfc3339(f.created_at),
+                    'updated_at', auth.rfc3339(f.updated_at)
+                ) order by f.created_at)
+                from auth.mfa_factors as f
+                where f.user_id = u.id
+            ),
             'username', u.username,
             'email_confirmed_at', auth.rfc3339(u.email_confirmed_at),
             'phone_confirmed_at', auth.rfc3339(u.phone_confirmed_at),

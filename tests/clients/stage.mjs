@@ -77,6 +77,16 @@ export async function mail(email, subject) {
   return { link, code, token: query?.get('token'), type: query?.get('type'), query, text: found.text };
 }
 
+// The newest SMS to this number, once there is one that was not given yet.
+export async function sms(phone) {
+  const found = await until(`SMS to ${phone}`, async () => {
+    const messages = await (await fetch(`${process.env.AUTH_INBOX}/api/messages`)).json();
+    return messages.find((m) => m.subject === 'SMS' && m.recipients.includes(phone) && !seen.has(m.id));
+  });
+  seen.add(found.id);
+  return { code: found.text.match(/^\d{6}/)?.[0], text: found.text };
+}
+
 // What a person does with a link: opens the page and presses its button. Gives where the browser is sent.
 export async function follow(link) {
   const page = await open(link);

@@ -1,7 +1,6 @@
 //! `auth-sidecar mail`: look at a mail, and try the relay, without a row in the outbox.
 
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use chrono::{Duration, Utc};
 use clap::{Args, Subcommand};
@@ -10,12 +9,11 @@ use serde_json::json;
 use crate::config::Config;
 
 use super::delivery::preview;
-use super::message::compose;
 use super::outcome::Verdict;
 use super::payload::Payload;
-use super::relay::Relay;
 use super::render::{Place, Rendered};
 use super::template::{KINDS, Template, choose_locale, default_template, parse};
+use super::transport::{Letter, Transport};
 
 #[derive(Args)]
 pub struct Mail {
@@ -67,20 +65,28 @@ pub async fn run(mail: Mail, config: &Config) -> Result<(), String> {
 }
 
 async fn test(address: &str, locale: Option<&str>, config: &Config) -> Result<(), String> {
-    let relay = Relay::new(&config.smtp)?;
+    let transport = Transport::new(config)?.ok_or("smtp.host is not set")?;
     let mut rendered = sample("confirmation", locale, None, address, config)?;
     rendered.subject = format!("[test] {}", rendered.subject);
-    let now = SystemTime::now();
-    let message_id = format!("test-{}@{}", uuid::Uuid::new_v4(), relay.sender().email.domain());
-    let mail = compose(relay.sender(), address, &message_id, rendered, now)?;
-    let outcome = relay.send(&mail).await;
-    relay.close().await;
+    let id = uuid::Uuid::new_v4();
+    let domain = super::message::sender(&config.smtp.sender)?.email.domain().to_owned();
+    let letter = Letter {
+        id,
+        kind: "confirmation".into(),
+        locale: choose_locale(locale, &config.courier.locale),
+        recipient: address.to_owned(),
+        message_id: format!("test-{id}@{domain}"),
+        rendered,
+        now: Utc::now(),
+    };
+    let outcome = transport.send(letter).await;
+    transport.close().await;
     match outcome.verdict {
         Verdict::Sent => {
             println!("the relay has taken the mail");
             Ok(())
         }
-        Verdict::Retry | Verdict::Failed => Err(outcome.error.unwrap_or_default()),
+        Verdict::Retry | Verdict::Failed | Verdict::Expired => Err(outcome.error.unwrap_or_default()),
     }
 }
 

@@ -1,25 +1,25 @@
 //! One claimed row, from its payload to what became of it.
 
-use std::time::SystemTime;
-
 use chrono::{DateTime, Utc};
 use minijinja::Environment;
 
 use crate::counters;
 use crate::outbound::Outbound;
 
-use super::message::{Mail, compose};
 use super::outbox::{Claimed, Settled};
 use super::outcome::{MAX_ERROR_CHARS, Outcome, Verdict};
 use super::payload::Payload;
-use super::relay::Relay;
 use super::render::{self, Place, Rendered, one_line, render};
+use super::sms::Gateway;
 use super::template::{choose_locale, default_template};
+use super::transport::{Letter, Transport};
 use super::webhook;
 
 /// Everything that a delivery needs and none changes.
 pub struct Delivery {
-    pub relay: Relay,
+    /// None where the settings name none: then no mail is claimed.
+    pub transport: Option<Transport>,
+    pub gateway: Option<Gateway>,
     pub outbound: Outbound,
     pub environment: Environment<'static>,
     pub external_url: String,
@@ -32,9 +32,16 @@ impl Delivery {
         let outcome = match channel.as_str() {
             // It was sealed under another keyring; no later attempt opens it.
             _ if row.payload.is_null() => Outcome::failed("sealed", "what the row holds does not open"),
-            "email" => self.mail(row).await,
+            "email" => match &self.transport {
+                Some(transport) => self.mail(transport, row).await,
+                None => Outcome::retry("channel", "this courier sends no mail"),
+            },
+            "sms" => match &self.gateway {
+                Some(gateway) => self.sms(gateway, &row).await,
+                None => Outcome::retry("channel", "this courier has no provider of SMS"),
+            },
             "webhook" => webhook::post(&self.outbound, &id.to_string(), row.payload, Utc::now().timestamp()).await,
-            _ => Outcome::failed("channel", "this courier delivers mail and webhooks only"),
+            _ => Outcome::failed("channel", "this courier delivers mail, SMS and webhooks only"),
         };
         let (outcome_word, reason) = (outcome.verdict.word(), outcome.reason.as_ref());
         counters::delivery(&channel, outcome_word);
@@ -43,27 +50,47 @@ impl Delivery {
             Verdict::Sent => {
                 tracing::info!(%id, channel, kind, attempt = attempts, outcome = outcome_word, "delivered")
             }
-            Verdict::Retry | Verdict::Failed => {
+            Verdict::Retry | Verdict::Failed | Verdict::Expired => {
                 tracing::warn!(%id, channel, kind, attempt = attempts, outcome = outcome_word, reason, "not delivered");
             }
         }
         Settled { id, attempts, outcome }
     }
 
-    async fn mail(&self, row: Claimed) -> Outcome {
+    async fn sms(&self, gateway: &Gateway, row: &Claimed) -> Outcome {
+        let locale = choose_locale(row.locale.as_deref(), &self.locale);
+        let place = Place {
+            external_url: &self.external_url,
+            locale: &locale,
+            recipient: &row.recipient,
+            created_at: row.created_at,
+        };
+        gateway.deliver(&self.outbound, &self.environment, row, &place).await
+    }
+
+    async fn mail(&self, transport: &Transport, row: Claimed) -> Outcome {
         let Ok(payload) = serde_json::from_value::<Payload>(row.payload.clone()) else {
             // A newer database may have written it; a newer courier may read it.
             return Outcome::retry("payload", "the payload is not that of a mail");
         };
         let now = Utc::now();
         if payload.is_dead(now) {
-            return Outcome::failed("expired", "expired");
+            return Outcome::expired();
         }
-        let (mail, note) = match self.prepare(&row, &payload, now) {
-            Ok(prepared) => prepared,
+        let (rendered, note) = match self.render(&row, &payload, now) {
+            Ok(rendered) => rendered,
             Err(outcome) => return outcome,
         };
-        let mut outcome = self.relay.send(&mail).await;
+        let letter = Letter {
+            id: row.id,
+            locale: choose_locale(row.locale.as_deref(), &self.locale),
+            kind: row.kind,
+            recipient: row.recipient,
+            message_id: row.message_id,
+            rendered,
+            now,
+        };
+        let mut outcome = transport.send(letter).await;
         let words = [note, outcome.error.take()].into_iter().flatten().collect::<Vec<_>>().join("; ");
         if !words.is_empty() {
             outcome.error = Some(one_line(&payload.scrub(&words), MAX_ERROR_CHARS));
@@ -71,16 +98,8 @@ impl Delivery {
         outcome
     }
 
-    /// The mail, and what is to be noted with the row although it is sent.
-    fn prepare(&self, row: &Claimed, payload: &Payload, now: DateTime<Utc>) -> Result<(Mail, Option<String>), Outcome> {
-        let (rendered, note) = self.render(row, payload, now)?;
-        let sent_at = SystemTime::from(now);
-        let mail = compose(self.relay.sender(), &row.recipient, &row.message_id, rendered, sent_at)
-            .map_err(|why| Outcome::failed("message", why))?;
-        Ok((mail, note))
-    }
-
-    /// By the override if there is one and it works, else by the default: a mistake in a template costs nobody a mail.
+    /// What the mail says, and what is to be noted with the row although it is sent. By the override if there is one and it works,
+    /// else by the default: a mistake in a template costs nobody a mail.
     fn render(
         &self,
         row: &Claimed,

@@ -1,4 +1,4 @@
-//! The courier: takes rows from `auth.outbox`, sends mail by SMTP and posts webhooks, and tells the database what
+//! The courier: takes rows from `auth.outbox`, sends mail and SMS, posts webhooks, and tells the database what
 //! became of them.
 //!
 //! Promises: what was committed is sent, at least once, and what was rolled back never was a row. A mail goes to the
@@ -9,7 +9,6 @@
 //! commands in somebody's name, templates in somebody's name, webhooks into our own network, secrets in the log.
 
 mod delivery;
-mod listen;
 mod message;
 mod outbox;
 mod outcome;
@@ -17,10 +16,14 @@ mod payload;
 mod relay;
 mod render;
 mod run;
+mod sms;
 mod template;
+mod transport;
 mod webhook;
 
 pub mod command;
 pub mod settings;
 
 pub use run::start;
+pub use sms::{command as sms_command, settings as sms_settings};
+pub use transport::Transport;

@@ -37,11 +37,12 @@ pub struct Settled {
     pub outcome: Outcome,
 }
 
-/// Rows that are due, leased to us from now on.
-pub async fn claim(db: &Db, most: usize) -> Result<Vec<Claimed>, Error> {
+/// Rows of these channels that are due, leased to us from now on.
+pub async fn claim(db: &Db, most: usize, channels: &[&str]) -> Result<Vec<Claimed>, Error> {
     let most = i32::try_from(most).unwrap_or(i32::MAX);
-    let rows =
-        db.transaction(&Caller::default(), &[("select * from auth.claim_outbox($1)", &[Argument::Int(most)])]).await?;
+    let channels = Argument::Json(json!(channels));
+    let statement = "select * from auth.claim_outbox($1, array(select jsonb_array_elements_text($2)))";
+    let rows = db.transaction(&Caller::default(), &[(statement, &[Argument::Int(most), channels])]).await?;
     rows.iter().map(read).collect()
 }
 

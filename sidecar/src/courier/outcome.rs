@@ -23,6 +23,8 @@ pub enum Verdict {
     Retry,
     /// Never.
     Failed,
+    /// Never: what it holds ended before it could be sent.
+    Expired,
 }
 
 impl Outcome {
@@ -32,6 +34,11 @@ impl Outcome {
 
     pub fn retry(reason: impl Into<Cow<'static, str>>, error: impl Into<String>) -> Outcome {
         Outcome { verdict: Verdict::Retry, reason: reason.into(), error: Some(error.into()), retry_in: None }
+    }
+
+    pub fn expired() -> Outcome {
+        let error = Some("what it holds ended before it could be sent".into());
+        Outcome { verdict: Verdict::Expired, reason: "expired".into(), error, retry_in: None }
     }
 
     pub fn failed(reason: impl Into<Cow<'static, str>>, error: impl Into<String>) -> Outcome {
@@ -46,6 +53,7 @@ impl Verdict {
             Verdict::Sent => "sent",
             Verdict::Retry => "retry",
             Verdict::Failed => "failed",
+            Verdict::Expired => "expired",
         }
     }
 }

@@ -20,6 +20,8 @@ pub struct Payload {
     pub site_url: Option<String>,
     pub email: Option<String>,
     pub new_email: Option<String>,
+    /// Of an SMS, without the plus.
+    pub phone: Option<String>,
     pub user: Option<Map<String, Value>>,
     pub event: Option<Map<String, Value>>,
 }

@@ -77,6 +77,20 @@ impl Relay {
         }
     }
 
+    /// Whether it lets us in: connection, TLS and password, and no mail.
+    ///
+    /// # Errors
+    /// Why not, in words for the operator.
+    pub async fn try_out(&self) -> Result<(), String> {
+        let mut connection = match tokio::time::timeout(self.settings.timeout(), self.connect()).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return Err(verdict(Stage::Greeting, &error).error.unwrap_or_default()),
+            Err(_) => return Err("the relay did not answer in time".into()),
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(2), connection.quit()).await;
+        Ok(())
+    }
+
     async fn try_send(&self, mail: &Mail) -> Outcome {
         let mut connection = match self.connection().await {
             Ok(connection) => connection,

@@ -120,6 +120,7 @@ fn variables(payload: &Payload, place: &Place<'_>, now: DateTime<Utc>) -> Map<St
     };
     let mut all = Map::new();
     for (name, value) in [
+        ("site_host", host(&site_url).into()),
         ("site_url", site_url.into()),
         ("external_url", place.external_url.into()),
         ("confirmation_url", confirmation_url(place.external_url, payload, now).unwrap_or_default().into()),
@@ -129,6 +130,7 @@ fn variables(payload: &Payload, place: &Place<'_>, now: DateTime<Utc>) -> Map<St
         ("code", payload.live_code(now).unwrap_or_default().into()),
         ("email", email.into()),
         ("new_email", line(&payload.new_email).into()),
+        ("phone", line(&payload.phone).into()),
         ("redirect_to", line(&payload.redirect_to).into()),
         ("code_minutes", left(payload.code_expires_at, 60).into()),
         ("expires_minutes", left(payload.expires_at, 60).into()),
@@ -140,6 +142,13 @@ fn variables(payload: &Payload, place: &Place<'_>, now: DateTime<Utc>) -> Map<St
         all.insert(name.to_owned(), value);
     }
     all
+}
+
+/// The host of an address, without its port.
+fn host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(host, _)| host).to_owned()
 }
 
 /// One line of at most so many characters, without control characters: a subject, a name, an address to show.

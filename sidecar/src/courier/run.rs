@@ -7,24 +7,22 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tokio_postgres::NoTls;
-use tokio_postgres::config::SslMode;
 
-use crate::config::{Config, Tls as DatabaseTls};
-use crate::db::{self, Db};
+use crate::config::Config;
+use crate::db::Db;
 use crate::error::Error;
+use crate::listen::{self, Heard, pause};
 use crate::outbound::Outbound;
 
 use super::delivery::Delivery;
-use super::listen::listen;
 use super::outbox::{Claimed, Settled, claim, settle};
 use super::outcome::Outcome;
-use super::relay::Relay;
+use super::sms::Gateway;
+use super::transport::Transport;
 use super::{render, settings};
 
-/// After an error of the database; doubled each time.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long a courier that is to stop waits before it tries once more.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// How often a stopping courier tries to settle what it has sent.
 const LAST_ATTEMPTS: u32 = 3;
 
@@ -37,6 +35,8 @@ pub struct Courier {
 struct Loop {
     db: Db,
     delivery: Arc<Delivery>,
+    /// What is delivered here; the rest is another courier's.
+    channels: Vec<&'static str>,
     claim_at_once: usize,
     begin_within: Duration,
     concurrency: usize,
@@ -45,7 +45,7 @@ struct Loop {
     stop: watch::Receiver<bool>,
 }
 
-/// Starts the courier; None where the settings have no relay.
+/// Starts the courier; None where the settings say nowhere that mail or SMS go.
 ///
 /// # Errors
 /// What is wrong with the settings.
@@ -53,26 +53,33 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
     if !config.courier.enabled {
         return Ok(None);
     }
-    if !config.smtp.configured() {
-        tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox");
+    let mut channels = Vec::new();
+    let transport = Transport::new(config)?;
+    match &transport {
+        Some(_) => channels.extend(["email", "webhook"]),
+        None => tracing::warn!("smtp.host is not set: mail and webhooks wait in the outbox"),
+    }
+    let gateway = Gateway::new(&config.sms);
+    channels.extend(gateway.as_ref().map(|_| "sms"));
+    if channels.is_empty() {
         return Ok(None);
     }
+    let of_mail = transport.as_ref().map(|transport| transport.longest(config)).unwrap_or_default();
+    let longest = of_mail.max(Duration::from_secs(config.outbound.timeout_seconds));
     let delivery = Delivery {
-        relay: Relay::new(&config.smtp)?,
+        transport,
+        gateway,
         outbound: Outbound::new(&config.outbound)?,
         environment: render::environment(),
         external_url: config.external_url.clone(),
         locale: config.courier.locale.clone(),
     };
-    let longest = config.smtp.timeout().max(Duration::from_secs(config.outbound.timeout_seconds));
-    let url = if config.courier.listen_url.is_empty() { &config.database.url } else { &config.courier.listen_url };
-    let server: tokio_postgres::Config =
-        url.parse().map_err(|_| "courier.listen_url is not a connection string".to_owned())?;
     let (stop, stopped) = watch::channel(false);
     let wake = Arc::new(Notify::new());
     let courier = Loop {
         db,
         delivery: Arc::new(delivery),
+        channels,
         claim_at_once: config.courier.claim_at_once(longest),
         begin_within: settings::begin_within(longest),
         concurrency: config.courier.concurrency,
@@ -80,14 +87,14 @@ pub fn start(config: &Config, db: Db) -> Result<Option<Courier>, String> {
         wake: Arc::clone(&wake),
         stop: stopped.clone(),
     };
-    let listener = match config.database.tls {
-        DatabaseTls::Off => tokio::spawn(listen(server, NoTls, wake, stopped)),
-        DatabaseTls::Verify => {
-            let mut server = server;
-            server.ssl_mode(SslMode::Require);
-            tokio::spawn(listen(server, db::tls(config.database.ca_file.as_deref())?, wake, stopped))
+    // The word says no more than that there is something: it does not matter who speaks it, or that it is missed. What was
+    // committed before we listened was said to nobody.
+    let ear = Arc::new(move |heard: Heard<'_>| {
+        if !matches!(heard, Heard::Lost) {
+            wake.notify_one();
         }
-    };
+    });
+    let listener = listen::start(config, "auth-courier", "auth_outbox", ear, stopped)?;
     let task = tokio::spawn(async move {
         courier.run().await;
         listener.abort();
@@ -133,7 +140,9 @@ impl Loop {
                 }
             }
         }
-        self.delivery.relay.close().await;
+        if let Some(transport) = &self.delivery.transport {
+            transport.close().await;
+        }
         tracing::info!("the courier has stopped");
     }
 
@@ -143,7 +152,7 @@ impl Loop {
         if self.stopping() {
             return Ok(true);
         }
-        let rows = claim(&self.db, self.claim_at_once).await?;
+        let rows = claim(&self.db, self.claim_at_once, &self.channels).await?;
         if rows.is_empty() {
             return Ok(false);
         }
@@ -197,7 +206,7 @@ impl Loop {
     async fn sleep(&mut self, longest: Duration) {
         if self.stopping() {
             // Only what was sent already keeps a stopping courier.
-            return tokio::time::sleep(longest.min(FIRST_PAUSE)).await;
+            return tokio::time::sleep(longest.min(LAST_PAUSE)).await;
         }
         tokio::select! {
             () = self.wake.notified() => {}
@@ -205,8 +214,4 @@ impl Loop {
             _ = self.stop.changed() => {}
         }
     }
-}
-
-pub(super) fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(LONGEST_PAUSE)
 }

@@ -36,6 +36,74 @@ pub struct Smtp {
     pub timeout_seconds: u64,
 }
 
+/// Where mails go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// To the relay of `[smtp]`.
+    Smtp,
+    /// To a program of the operator's, as a signed POST.
+    Http,
+    /// Into a directory.
+    File,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mail {
+    pub transport: Kind,
+    /// Of transport http: where each mail is posted.
+    pub url: String,
+    /// Of transport http: `whsec_` and base64; signs as Standard Webhooks says.
+    pub secret: String,
+    /// Of transport file: where each mail becomes a file.
+    pub directory: PathBuf,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Mail { transport: Kind::Smtp, url: String::new(), secret: String::new(), directory: PathBuf::new() }
+    }
+}
+
+/// It holds a secret.
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Mail").field("transport", &self.transport).finish_non_exhaustive()
+    }
+}
+
+impl Mail {
+    pub fn configured(&self, smtp: &Smtp) -> bool {
+        match self.transport {
+            Kind::Smtp => smtp.configured(),
+            Kind::Http | Kind::File => true,
+        }
+    }
+
+    /// # Errors
+    /// What is wrong, in words for the operator.
+    pub fn check(&self, smtp: &Smtp) -> Result<(), String> {
+        match self.transport {
+            Kind::Smtp => return Ok(()),
+            Kind::Http => {
+                let url: Option<http::Uri> = self.url.parse().ok();
+                let (scheme, host) = url.as_ref().map_or((None, None), |url| (url.scheme_str(), url.host()));
+                let is_here = host.is_some_and(|host| is_loopback(host.trim_start_matches('[').trim_end_matches(']')));
+                if host.is_none() || !(scheme == Some("https") || scheme == Some("http") && is_here) {
+                    return Err("mail.url is no https address, nor an http one of this machine".into());
+                }
+                if super::webhook::key(&self.secret).is_none() {
+                    return Err("mail.secret is not `whsec_` and base64".into());
+                }
+            }
+            Kind::File if self.directory.as_os_str().is_empty() => return Err("mail.directory is not set".into()),
+            Kind::File => {}
+        }
+        super::message::sender(&smtp.sender).map(|_| ())
+    }
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Courier {

@@ -29,17 +29,16 @@ pub async fn post(outbound: &Outbound, id: &str, payload: Value, now: i64) -> Ou
     let Some(key) = key(&payload.secret) else {
         return Outcome::failed("secret", "the secret is not `whsec_` and base64");
     };
+    post_signed(outbound, id, payload, &key, now).await
+}
+
+pub async fn post_signed(outbound: &Outbound, id: &str, payload: Payload, key: &[u8], now: i64) -> Outcome {
     // A body that was queued as text is that text: its bytes are what the receiver checks.
     let body = match &payload.body {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("webhook-id", id.to_owned()),
-        ("webhook-timestamp", now.to_string()),
-        ("webhook-signature", signature(&key, id, now, &body)),
-    ];
+    let headers = headers(key, id, now, &body);
     match outbound.post(&payload.url, &headers, body.into_bytes()).await {
         Ok(answer) => verdict(answer.status, answer.retry_after.as_deref()),
         Err(OutboundError::Refused(why)) => Outcome::failed("url", why),
@@ -51,12 +50,21 @@ pub fn key(secret: &str) -> Option<Vec<u8>> {
     STANDARD.decode(secret.strip_prefix("whsec_")?).ok().filter(|key| !key.is_empty())
 }
 
+pub fn headers(key: &[u8], id: &str, now: i64, body: &str) -> [(&'static str, String); 4] {
+    [
+        ("content-type", "application/json".to_owned()),
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", now.to_string()),
+        ("webhook-signature", signature(key, id, now, body)),
+    ]
+}
+
 pub fn signature(key: &[u8], id: &str, timestamp: i64, body: &str) -> String {
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), format!("{id}.{timestamp}.{body}").as_bytes());
     format!("v1,{}", STANDARD.encode(tag.as_ref()))
 }
 
-fn verdict(status: u16, retry_after: Option<&str>) -> Outcome {
+pub fn verdict(status: u16, retry_after: Option<&str>) -> Outcome {
     let reason = format!("http_{status}");
     let error = format!("the receiver answered {status}");
     match status {
@@ -75,7 +83,7 @@ fn verdict(status: u16, retry_after: Option<&str>) -> Outcome {
     }
 }
 
-fn seconds(retry_after: Option<&str>) -> Option<u64> {
+pub fn seconds(retry_after: Option<&str>) -> Option<u64> {
     retry_after?.trim().parse::<u64>().ok().map(|seconds| seconds.min(MAX_RETRY_SECONDS))
 }
 

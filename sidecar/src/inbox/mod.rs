@@ -1,4 +1,5 @@
-//! A mail inbox for development: receives by SMTP, keeps the last mails in memory, shows them in a browser.
+//! An inbox for development: receives mail by SMTP and SMS by POST /sms, keeps the last of them in memory, shows them in a
+//! browser.
 //!
 //! It believes everybody, so it answers this machine only. What it shows was written by whoever signs up: text is
 //! escaped, and HTML stands in a frame that may run no script and is of no origin.

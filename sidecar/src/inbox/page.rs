@@ -6,9 +6,10 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
 
 use super::store::{Received, Store};
 
@@ -21,6 +22,7 @@ pub fn router(store: Arc<Store>) -> Router {
         .route("/", get(list))
         .route("/messages/{id}", get(show))
         .route("/messages/{id}/html", get(show_html))
+        .route("/sms", post(take_sms))
         .route("/api/messages", get(api_list).delete(api_clear))
         .route("/api/messages/{id}", get(api_show))
         .with_state(store)
@@ -46,6 +48,23 @@ async fn guard(request: Request, next: Next) -> Response {
     }
     headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
     response
+}
+
+/// As the courier's provider `http` posts it; whoever can reach this machine may write here, as by SMTP.
+#[derive(Deserialize)]
+struct Posted {
+    sms: Sms,
+}
+
+#[derive(Deserialize)]
+struct Sms {
+    phone: String,
+    message: String,
+}
+
+async fn take_sms(State(store): State<Arc<Store>>, Json(posted): Json<Posted>) -> StatusCode {
+    store.add_sms(posted.sms.phone, posted.sms.message);
+    StatusCode::NO_CONTENT
 }
 
 async fn api_list(State(store): State<Arc<Store>>) -> Json<Vec<Received>> {

@@ -1,4 +1,4 @@
-//! The last mails, in memory.
+//! The last mails and SMS, in memory.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The oldest go first.
 const MOST: usize = 200;
 
-#[derive(Clone, Serialize)]
+#[derive(Clone, Default, Serialize)]
 pub struct Received {
     pub id: u64,
     pub received_at: String,
@@ -43,6 +43,16 @@ impl Store {
         let mut received = read(bytes);
         received.mail_from = mail_from;
         received.recipients = recipients;
+        self.keep(received);
+    }
+
+    /// An SMS is a message without anything but a number and a text.
+    pub fn add_sms(&self, phone: String, text: String) {
+        let recipients = vec![phone.clone()];
+        self.keep(Received { to: phone, recipients, subject: "SMS".into(), text, ..Received::default() });
+    }
+
+    fn keep(&self, mut received: Received) {
         received.received_at = Utc::now().to_rfc3339();
         let mut inner = self.lock();
         inner.last_id += 1;
@@ -73,19 +83,7 @@ impl Store {
 
 /// Whatever it is, something is shown.
 fn read(bytes: &[u8]) -> Received {
-    let mut received = Received {
-        id: 0,
-        received_at: String::new(),
-        mail_from: String::new(),
-        recipients: Vec::new(),
-        from: String::new(),
-        to: String::new(),
-        subject: String::new(),
-        message_id: String::new(),
-        text: String::new(),
-        html: None,
-        headers: Vec::new(),
-    };
+    let mut received = Received::default();
     let Some(message) = MessageParser::default().parse(bytes) else {
         received.text = String::from_utf8_lossy(bytes).into_owned();
         return received;

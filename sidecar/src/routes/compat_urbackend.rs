@@ -46,11 +46,19 @@ struct Refresh {
 }
 
 async fn sign_up(Shared(state): Shared<State>, caller: Caller, Json(account): Json<Account>) -> Result<Response> {
+    let mut options = json!({});
+    // It is a user name too, where one may be given before the address is proved.
+    if let Some(username) = account.data.get("username").filter(|username| username.is_string()) {
+        let settings = state.db.call(&caller, "select auth.public_settings()", &[]).await?;
+        if settings["signup_mode"] == "immediate" {
+            options["username"] = username.clone();
+        }
+    }
     let arguments = [
         Argument::text(account.email),
         Argument::text(account.password),
         Argument::Json(Value::Object(account.data)),
-        Argument::Json(json!({})),
+        Argument::Json(options),
     ];
     let answer = state.db.call(&caller, "select auth.sign_up($1, $2, $3, $4)", &arguments).await?;
     Ok((StatusCode::CREATED, session(answer, "User registered successfully", Way::SignUp)).into_response())
@@ -59,7 +67,7 @@ async fn sign_up(Shared(state): Shared<State>, caller: Caller, Json(account): Js
 async fn login(Shared(state): Shared<State>, caller: Caller, Json(login): Json<Login>) -> Result<Response> {
     let arguments = [Argument::text(login.email), Argument::text(login.password), Argument::Json(json!({}))];
     let answer = state.db.call(&caller, "select auth.sign_in($1, $2, $3)", &arguments).await?;
-    Ok(session(answer, "Login successful", Way::Password))
+    Ok(answer::challenge(&answer).unwrap_or_else(|| session(answer, "Login successful", Way::Password)))
 }
 
 async fn refresh(
@@ -81,7 +89,7 @@ async fn logout(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Res
 }
 
 async fn me(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> Result<Response> {
-    answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
+    answer::user(state.db.call(&caller, answer::WHO_HAS_SIGNED_IN, &[]).await?)
 }
 
 /// Without a session, where the address is to be confirmed first, the tokens are null.

@@ -45,7 +45,7 @@ async fn verify_token(Shared(state): Shared<State>, Bearer(caller): Bearer) -> R
     responses((status = 200, description = "with headers x-user-id and x-user-email"),
         (status = 401, body = shapes::Refusal)))]
 async fn forward_auth(Shared(state): Shared<State>, Bearer(caller): Bearer) -> Result<Response> {
-    let user = state.db.call(&caller, "select auth.get_user()", &[]).await.map_err(Error::or_unauthorized)?;
+    let user = state.db.call(&caller, answer::WHO_HAS_SIGNED_IN, &[]).await.map_err(Error::or_unauthorized)?;
     // A key of a program is good, but nobody's; so is the token of a sign-in that is not finished.
     let id = user["id"].as_str().ok_or_else(Error::no_authorization)?;
     // Whoever signs up may write any address: only one that was proved says who they are.

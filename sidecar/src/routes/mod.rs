@@ -1,10 +1,13 @@
 //! One file for each family of endpoints. A handler parses, calls SQL once and answers; no file here uses another.
 
+mod admin_factors;
 mod admin_users;
 mod audit;
 mod compat_nself;
 mod compat_urbackend;
+mod events;
 mod exposition;
+mod factors;
 mod forward_auth;
 mod generate_link;
 mod health;
@@ -12,8 +15,10 @@ mod invite;
 mod logout;
 mod otp;
 mod passkey;
+mod profile;
 mod reauthenticate;
 mod recover;
+mod recovery_codes;
 mod resend;
 mod settings;
 mod signup;
@@ -54,7 +59,7 @@ pub fn api() -> Router<State> {
 
 /// What has its place at the root only.
 pub fn beside(config: &Config) -> Router<State> {
-    let mut router = passkey::of_apps(config);
+    let mut router = profile::beside(config.compat.urbackend).merge(passkey::of_apps(config)).merge(events::beside());
     if config.metrics.enabled {
         router = router.merge(exposition::routes());
     }
@@ -112,6 +117,8 @@ fn described() -> OpenApiRouter<State> {
         .merge(recover::routes())
         .merge(resend::routes())
         .merge(reauthenticate::routes())
+        .merge(factors::routes())
+        .merge(recovery_codes::routes())
         .merge(settings::routes())
         .merge(health::routes())
         .merge(well_known::routes())
@@ -119,6 +126,9 @@ fn described() -> OpenApiRouter<State> {
         .merge(passkey::routes())
         .merge(invite::routes())
         .merge(admin_users::routes())
+        .merge(admin_factors::routes())
         .merge(generate_link::routes())
         .merge(audit::routes())
+        .merge(profile::routes())
+        .merge(events::routes())
 }

@@ -1,4 +1,5 @@
-//! POST /otp and /magiclink: mails a code and a link. The answer is the same for every address.
+//! POST /otp and /magiclink: mails a code and a link, or sends a code by SMS. The answer is the same for every address
+//! and number.
 
 use axum::extract::State as Shared;
 use axum::response::Response;
@@ -22,7 +23,10 @@ pub fn routes() -> OpenApiRouter<State> {
 #[derive(Deserialize, ToSchema)]
 struct Asked {
     email: Option<String>,
+    /// In place of `email`: a code by SMS
     phone: Option<String>,
+    /// sms, which is the only one
+    channel: Option<String>,
     /// Whether an unknown address gets an account: true if not said
     create_user: Option<bool>,
     /// user_metadata of a new account
@@ -33,7 +37,7 @@ struct Asked {
     code_challenge_method: Option<String>,
 }
 
-/// Mail a code and a link to sign in with.
+/// Mail a code and a link to sign in with, or send a code by SMS.
 #[utoipa::path(post, path = "/otp", tag = "sign-in", request_body = Asked,
     params(("redirect_to" = Option<String>, Query, description = "where the mailed link leads")),
     responses((status = 200, description = "`{}`"), (status = 429, body = shapes::Refusal)))]
@@ -46,9 +50,26 @@ async fn send_otp(
     Json(asked): Json<Asked>,
 ) -> Result<Response> {
     captcha::check(&state, &caller, peer.0, asked.gotrue_meta_security.as_ref()).await?;
+    if given(asked.email.clone()).is_none()
+        && let Some(phone) = given(asked.phone.clone())
+    {
+        return text(&state, &caller, phone, asked, locale).await;
+    }
     let (email, options) = mail(asked, &query, locale)?;
     let arguments = [Argument::text(email), Argument::Json(options.value())];
     state.db.call(&caller, "select auth.send_otp($1, $2)", &arguments).await?;
+    Ok(nothing())
+}
+
+/// What a client reads of an SMS; an id at the provider's there is none yet, it is sent later.
+async fn text(state: &State, caller: &Caller, phone: String, asked: Asked, Locale(locale): Locale) -> Result<Response> {
+    let options = Options::default()
+        .with("create_user", asked.create_user)
+        .with("data", asked.data.filter(|data| !data.is_null() && *data != json!({})))
+        .with("channel", given(asked.channel))
+        .with("locale", locale);
+    let arguments = [Argument::text(phone), Argument::Json(options.value())];
+    state.db.call(caller, "select auth.send_sms_otp($1, $2)", &arguments).await?;
     Ok(nothing())
 }
 

@@ -193,8 +193,9 @@ async fn finish_sign_in(
     headers: HeaderMap,
     Json(finished): Json<Finished>,
 ) -> Result<Response> {
-    let arguments = [Argument::Uuid(finished.challenge_id), Argument::Json(finished.credential)];
-    let session = state.db.call(&caller, "select auth.finish_passkey_sign_in($1, $2)", &arguments).await?;
+    let arguments =
+        [Argument::Uuid(finished.challenge_id), Argument::Json(finished.credential), answer::sign_in_options()];
+    let session = state.db.call(&caller, "select auth.finish_passkey_sign_in($1, $2, $3)", &arguments).await?;
     Ok(answer::session(&state.config, &headers, session, Way::Passkey))
 }
 

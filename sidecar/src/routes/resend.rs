@@ -1,4 +1,4 @@
-//! POST /resend: the mail that confirms an address, once more. Always `{}`.
+//! POST /resend: the mail that confirms an address, or the SMS that signs in, once more. Always `{}`.
 
 use axum::extract::State as Shared;
 use axum::response::Response;
@@ -20,7 +20,7 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Deserialize, ToSchema)]
 struct Again {
-    /// signup or email_change
+    /// signup, email_change or sms
     r#type: Option<String>,
     email: Option<String>,
     phone: Option<String>,
@@ -45,7 +45,8 @@ async fn resend(
     captcha::check(&state, &caller, peer.0, body.gotrue_meta_security.as_ref()).await?;
     let kind = match body.r#type.as_deref() {
         Some(kind @ ("signup" | "email_change")) => kind.to_owned(),
-        Some("sms" | "phone_change") => return Err(no_phone()),
+        Some("sms") => return text(&state, &caller, body.phone, locale).await,
+        Some("phone_change") => return Err(no_phone()),
         _ => return Err(Error::validation("type is one of: signup, email_change, sms, phone_change")),
     };
     let email = given(body.email).filter(|_| given(body.phone).is_none());
@@ -56,5 +57,13 @@ async fn resend(
         Options::default().with("redirect_to", query.redirect_to()).with("locale", locale).challenge(challenge);
     let arguments = [Argument::text(kind), Argument::text(email), Argument::Json(options.value())];
     state.db.call(&caller, "select auth.resend($1, $2, $3)", &arguments).await?;
+    Ok(nothing())
+}
+
+async fn text(state: &State, caller: &Caller, phone: Option<String>, locale: Option<String>) -> Result<Response> {
+    let phone = given(phone).ok_or_else(|| Error::validation("type provided requires a phone number"))?;
+    let options = Options::default().with("again", Some(true)).with("locale", locale);
+    let arguments = [Argument::text(phone), Argument::Json(options.value())];
+    state.db.call(caller, "select auth.send_sms_otp($1, $2)", &arguments).await?;
     Ok(nothing())
 }

@@ -50,14 +50,14 @@ async fn settings(Shared(state): Shared<State>, caller: Caller) -> Result<Respon
     let on = |name: &str| settings[name].as_bool().unwrap_or(false);
     let mut external: Map<String, Value> = PROVIDERS.iter().map(|name| ((*name).to_owned(), false.into())).collect();
     external.insert("email".into(), true.into());
-    external.insert("phone".into(), false.into());
+    external.insert("phone".into(), on("enable_sms").into());
     external.insert("anonymous_users".into(), on("enable_anonymous").into());
     Ok(answer::json(&json!({
         "external": external,
         "disable_signup": !on("enable_signup"),
         "mailer_autoconfirm": settings["signup_mode"] == "immediate",
         "phone_autoconfirm": false,
-        "sms_provider": "",
+        "sms_provider": state.config.sms.provider.map_or("", |provider| provider.name()),
         "saml_enabled": false,
         "saml_private_key_next_configured": false,
         "passkeys_enabled": on("enable_passkeys"),

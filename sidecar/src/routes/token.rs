@@ -71,7 +71,7 @@ async fn by_password(state: &State, caller: &Caller, headers: &HeaderMap, grant:
     };
     // No password is a wrong password: SQL counts it.
     let arguments =
-        [Argument::text(email), Argument::text(grant.password.unwrap_or_default()), Argument::Json(json!({}))];
+        [Argument::text(email), Argument::text(grant.password.unwrap_or_default()), answer::sign_in_options()];
     let session = state.db.call(caller, "select auth.sign_in($1, $2, $3)", &arguments).await?;
     Ok(answer::session(&state.config, headers, session, Way::Password))
 }
@@ -104,7 +104,7 @@ async fn by_code(state: &State, caller: &Caller, headers: &HeaderMap, grant: Gra
         return Err(Error::validation("auth_code is not given"));
     };
     // Without one where the code has no challenge, as that of an invitation: SQL knows.
-    let arguments = [Argument::text(code), Argument::Text(given(grant.code_verifier)), Argument::Json(json!({}))];
+    let arguments = [Argument::text(code), Argument::Text(given(grant.code_verifier)), answer::sign_in_options()];
     let session = state.db.call(caller, "select auth.exchange_code($1, $2, $3)", &arguments).await?;
     Ok(answer::session(&state.config, headers, session, Way::Exchange))
 }

@@ -28,9 +28,9 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Deserialize, ToSchema)]
 struct Proof {
-    /// email, signup, invite, magiclink, recovery or email_change
+    /// email, signup, invite, magiclink, recovery, email_change or sms
     r#type: Option<String>,
-    /// The mailed code, with `email`
+    /// The code, with the `email` or `phone` that it was sent to
     token: Option<String>,
     email: Option<String>,
     phone: Option<String>,
@@ -83,7 +83,7 @@ async fn by_client(state: &State, caller: &Caller, headers: &HeaderMap, proof: P
     let Some(kind) = given(proof.r#type) else {
         return Err(Error::validation("verify requires a verification type"));
     };
-    let options = Argument::Json(json!({"type": kind}));
+    let options = Argument::Json(json!({"type": kind, "mfa": answer::SECOND_STEP}));
     let answer = match (given(proof.token_hash), given(proof.email), given(proof.token)) {
         (Some(link), None, None) => {
             let arguments = [Argument::text(link), options];
@@ -93,8 +93,14 @@ async fn by_client(state: &State, caller: &Caller, headers: &HeaderMap, proof: P
             let arguments = [Argument::text(email), Argument::text(code), options];
             (Way::Code, state.db.call(caller, "select auth.verify_otp($1, $2, $3)", &arguments).await?)
         }
-        _ if given(proof.phone).is_some() => return Err(no_phone()),
-        _ => return Err(Error::validation("verify requires a token_hash alone, or a token with an email")),
+        (None, None, Some(code)) if proof.phone.as_ref().is_some_and(|phone| !phone.is_empty()) => {
+            if kind == "phone_change" {
+                return Err(no_phone());
+            }
+            let arguments = [Argument::Text(proof.phone), Argument::text(code), options];
+            (Way::Sms, state.db.call(caller, "select auth.verify_sms_otp($1, $2, $3)", &arguments).await?)
+        }
+        _ => return Err(Error::validation("verify requires a token_hash alone, or a token with an email or phone")),
     };
     match answer {
         (_, half) if half["status"] == "confirmation_sent" => {
@@ -108,7 +114,8 @@ async fn by_page(state: &State, caller: &Caller, form: &Query) -> Result<Respons
     let (Some(token), Some(kind)) = (form.get("token"), form.get("type")) else {
         return Ok(page::notice(StatusCode::BAD_REQUEST, "It is not complete. Open it again from the mail."));
     };
-    let arguments = [Argument::text(token), Argument::Json(json!({"type": kind, "flow": "redirect"}))];
+    let arguments =
+        [Argument::text(token), Argument::Json(json!({"type": kind, "flow": "redirect", "mfa": answer::SECOND_STEP}))];
     let answer = match state.db.call(caller, "select auth.verify_link($1, $2)", &arguments).await {
         Ok(answer) => answer,
         Err(error) => return to_error(state, caller, form.redirect_to(), error).await,

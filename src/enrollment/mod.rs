@@ -1,0 +1,102 @@
+//! Enrolment: who may change the factors of an account, and what follows when one is there or gone.
+//!
+//! Promises: with a verified factor only a session that has used one adds or removes any; removing one lowers what it has
+//! raised at the next statement; the first one ends every session without. Threats: a stolen session that enrols the thief's
+//! own factor, or removes the owner's; a factor that a thief enrolled before the owner did, unverified.
+
+use pgrx::JsonB;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::{self, Entry};
+use crate::config::Config;
+use crate::factors::{self, Factor, Proof, recovery};
+use crate::identity::{self, Asking};
+use crate::platform::backend;
+use crate::platform::error::{Error, Result};
+use crate::{door, mail, presence, sessions, users};
+
+/// Option of what adds a first factor: a session alone may be a stolen one.
+pub const OPTION: &str = "current_password";
+
+/// Who asks for a change of factors: a user, or one whose sign-in waits for a factor to be enrolled.
+pub fn asking() -> Result<Asking> {
+    let asking = identity::require_asking(&[sessions::MFA_ENROLLMENT])?;
+    match users::is_guest(asking.user_id)? {
+        true => Err(Error::invalid("a guest has no factors", "auth.convert_anonymous makes an account first")),
+        false => Ok(asking),
+    }
+}
+
+/// That this session may add a factor or remove one: of level aal2 where one is enrolled; where none is, by somebody who has just
+/// signed in, or says the password again.
+pub fn require(asking: &Asking, options: &Map<String, Value>, config: &Config) -> Result<()> {
+    presence::require_factor(asking)?;
+    if asking.is_unfinished || asking.is_aal2 {
+        return Ok(());
+    }
+    let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
+    match mail::text(options, OPTION)? {
+        Some(password) => presence::prove_password(asking.user_id, &account, password, config),
+        None if !config.current_password_required || account.encrypted_password.is_none() => Ok(()),
+        None if is_fresh(asking.session_id)? => Ok(()),
+        None => Err(Error::invalid(
+            "current_password is missing",
+            "this session is older than ten minutes: give option current_password, or sign in again",
+        )),
+    }
+}
+
+/// So long after signing in nobody is asked for the password again.
+const FRESH_MICROSECONDS: i64 = 600_000_000;
+
+fn is_fresh(session_id: Uuid) -> Result<bool> {
+    let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
+    Ok(backend::clock().saturating_sub(session.created_at) <= FRESH_MICROSECONDS)
+}
+
+/// A first code has confirmed a factor. The answer is that of a sign-in; with the first factor there are recovery codes in it.
+pub fn confirm(asking: &Asking, factor: &Factor, proof: &Proof, config: &Config) -> Result<JsonB> {
+    let user_id = asking.user_id;
+    let is_first = !factors::is_needed(user_id)?;
+    factors::confirm(factor.id)?;
+    // Whoever enrolled those may have been somebody else.
+    factors::remove_unverified(user_id)?;
+    let codes = match is_first {
+        true => Some(recovery::issue(user_id)?),
+        false => None,
+    };
+    let done = Entry::done("factor_verified", user_id).in_session(asking.session_id);
+    audit::record(&done.with(json!({"factor_id": factor.id, "factor_type": factor.kind})))?;
+    mail::notify("factor_added", user_id, None, described(factor), config)?;
+    let mut answer = door::raise(user_id, asking.session_id, proof)?;
+    sessions::end_weaker(user_id, asking.session_id)?;
+    answer.0["factor_id"] = json!(factor.id);
+    if let Some(codes) = codes {
+        answer.0["recovery_codes"] = codes;
+    }
+    Ok(answer)
+}
+
+/// Factors are gone, and what they have raised is lowered.
+pub fn remove(user_id: Uuid, session_id: Option<Uuid>, gone: &[Factor], config: &Config) -> Result<()> {
+    for factor in gone {
+        factors::remove(factor.id)?;
+        if !factor.is_verified {
+            continue;
+        }
+        let is_last = !factors::is_needed(user_id)?;
+        if is_last {
+            recovery::remove(user_id)?;
+        }
+        let lowered = sessions::lower(user_id, factor.id, is_last)?;
+        let data = json!({"factor_id": factor.id, "factor_type": factor.kind, "sessions": lowered});
+        audit::record(&Entry { session_id, ..Entry::done("factor_removed", user_id).with(data) })?;
+        mail::notify("factor_removed", user_id, None, described(factor), config)?;
+    }
+    Ok(())
+}
+
+fn described(factor: &Factor) -> Value {
+    json!({"factor_type": factor.kind, "friendly_name": factor.name})
+}

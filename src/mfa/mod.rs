@@ -1,0 +1,268 @@
+//! The second step: challenges of factors and the codes that meet them, whatever kind of factor it is.
+//!
+//! Promises: between the two steps nobody is anybody in policies; a code works once, in whichever challenge and whoever rolls
+//! back; guesses are counted by account. Threats: steps out of order, one account's challenge met by another's session, a
+//! session without the second step that was stolen and goes on after its owner's.
+
+use pgrx::prelude::*;
+use pgrx::{JsonB, extension_sql_file};
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::factors::{self, Challenge, Factor, Given, Proof, recovery};
+use crate::hooks::{self, Event};
+use crate::identity::{self, Asking};
+use crate::platform::backend::{self, from_pg};
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
+use crate::{door, enrollment, guard, keys, presence, sessions, users};
+
+extension_sql_file!("mfa.sql", name = "mfa", requires = ["refresh"]);
+
+/// Whose factors they are: a user's, or those of somebody who has to use or enrol one.
+fn asking() -> Result<Asking> {
+    identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])
+}
+
+#[pg_extern(sql = false)]
+fn list_factors(options: JsonArgument) -> Answer<JsonB> {
+    options::only(options, &[])?;
+    let asking = asking()?;
+    let user = users::object(asking.user_id)?.ok_or(Error::SessionNotFound)?;
+    let user = if asking.is_unfinished { users::hinted(user) } else { user };
+    Ok(JsonB(user.get("factors").cloned().unwrap_or_else(|| json!([]))))
+}
+
+#[pg_extern(sql = false)]
+fn challenge_factor(factor_id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_challenge(factor_id, options, &mut user_id);
+    log::outcome("challenge_factor", user_id, &result);
+    Ok(result?)
+}
+
+fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let asking = asking()?;
+    *user_id = Some(asking.user_id);
+    let config = config::current()?;
+    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
+    must_be_usable(&asking, &factor)?;
+    let asked = factors::challenge_session(asking.user_id, asking.session_id, factor.id, &config)?;
+    factors::send(asking.user_id, &factor, asked.id, &config)?;
+    Ok(JsonB(json!({
+        "id": asked.id,
+        "factor_id": factor.id,
+        "type": factor.kind,
+        "expires_at": backend::unix_seconds(asked.expires_at),
+    })))
+}
+
+/// An unverified factor may be whoever's; in a sign-in that waits for a second factor it is none.
+fn must_be_usable(asking: &Asking, factor: &Factor) -> Result<()> {
+    let waits_for_one = asking.is_unfinished && factors::is_needed(asking.user_id)?;
+    if waits_for_one && !factor.is_verified { Err(Error::MfaFactorNotFound) } else { Ok(()) }
+}
+
+#[pg_extern(sql = false)]
+fn verify_totp(challenge_token: Option<&str>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_verify(challenge_token, code, options, &mut user_id);
+    log::outcome("verify_totp", user_id, &result);
+    Ok(result?)
+}
+
+fn try_verify(
+    token: Option<&str>,
+    code: Option<&str>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &[enrollment::OPTION, "factor_id", "recovery_codes"])?;
+    let config = config::current()?;
+    let (token, code) = (given(token, "challenge_token")?, given(code, "code")?);
+    silence::check_literal(code)?;
+    keys::root()?;
+    let Some(challenge) = find(token)? else {
+        // Nobody's: counted by network, as a wrong link is.
+        let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
+        return attempt.end(Err(Error::MfaChallengeExpired), None);
+    };
+    *user_id = Some(challenge.user_id);
+    if let Some(meant) = options.get("factor_id").and_then(Value::as_str)
+        && Uuid::parse_str(meant).ok() != challenge.factor_id
+    {
+        return Err(Error::MfaFactorNotFound);
+    }
+    match challenge.session_id {
+        None => finish_sign_in(&challenge, code, &config),
+        Some(_) => raise_session(&challenge, code, &options, &config),
+    }
+}
+
+/// A challenge that is good for whoever asks: that of a session in that session only.
+fn find(token: &str) -> Result<Option<Challenge>> {
+    let Some(challenge) = factors::find_challenge(token)? else { return Ok(None) };
+    match challenge.session_id {
+        None => Ok(Some(challenge)),
+        Some(session_id) => {
+            Ok(Some(challenge).filter(|_| asking().is_ok_and(|asking| asking.session_id == session_id)))
+        }
+    }
+}
+
+fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<JsonB> {
+    factors::guess(challenge.user_id, config, |attempt| {
+        let proof = prove(challenge, None, code, attempt)?;
+        attempt.is_right();
+        allowed(challenge.user_id, &proof)?;
+        factors::meet(challenge)?;
+        succeeded(challenge.user_id, None, &proof)?;
+        door::let_in_with_second(challenge.user_id, &challenge.way, &proof)
+    })
+}
+
+fn raise_session(challenge: &Challenge, code: &str, options: &Map<String, Value>, config: &Config) -> Result<JsonB> {
+    let asking = asking()?;
+    let factor = factors::find(challenge.user_id, challenge.factor_id.ok_or(Error::MfaFactorNotFound)?)?;
+    must_be_usable(&asking, &factor)?;
+    if !factor.is_verified {
+        enrollment::require(&enrollment::asking()?, options, config)?;
+    }
+    factors::guess(challenge.user_id, config, |attempt| {
+        let proof = prove(challenge, Some(&factor), code, attempt)?;
+        attempt.is_right();
+        allowed(challenge.user_id, &proof)?;
+        factors::meet(challenge)?;
+        succeeded(challenge.user_id, Some(asking.session_id), &proof)?;
+        match factor.is_verified {
+            true => door::raise(challenge.user_id, asking.session_id, &proof),
+            false => confirm(&asking, &factor, &proof, options, config),
+        }
+    })
+}
+
+/// A client that keeps the whole answer, as that of Supabase does in a browser's storage, takes the recovery codes later.
+fn confirm(
+    asking: &Asking,
+    factor: &Factor,
+    proof: &Proof,
+    options: &Map<String, Value>,
+    config: &Config,
+) -> Result<JsonB> {
+    let wants_codes = options::flag(options, "recovery_codes")?.unwrap_or(true);
+    let mut answer = enrollment::confirm(asking, factor, proof, config)?;
+    if !wants_codes
+        && let Some(members) = answer.0.as_object_mut()
+        && members.remove("recovery_codes").is_some()
+    {
+        recovery::remove(asking.user_id)?;
+    }
+    Ok(answer)
+}
+
+fn prove(challenge: &Challenge, factor: Option<&Factor>, code: &str, attempt: &guard::Attempt) -> Result<Proof> {
+    factors::verify(&Given { user_id: challenge.user_id, factor, challenge: Some(challenge), code, attempt })
+}
+
+/// The app's own rules, told of right codes: of wrong ones it would hear what its own ROLLBACK undoes.
+fn allowed(user_id: Uuid, proof: &Proof) -> Result<()> {
+    let answer = hooks::run(
+        Event::MfaVerificationAttempt,
+        || json!({"user_id": user_id, "factor_id": proof.factor_id, "method": proof.method, "valid": true}),
+    )?;
+    match answer.as_ref().and_then(|answer| answer.get("decision")).and_then(Value::as_str) {
+        Some("reject") => Err(Error::MfaVerificationRejected),
+        _ => Ok(()),
+    }
+}
+
+fn succeeded(user_id: Uuid, session_id: Option<Uuid>, proof: &Proof) -> Result<()> {
+    let data = json!({"method": proof.method, "factor_id": proof.factor_id});
+    audit::record(&Entry { session_id, ..Entry::done("mfa_success", user_id).with(data) })
+}
+
+#[pg_extern(sql = false)]
+fn unenroll_factor(factor_id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_unenroll(factor_id, options, &mut user_id);
+    log::outcome("unenroll_factor", user_id, &result);
+    Ok(result?)
+}
+
+fn try_unenroll(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let asking = enrollment::asking()?;
+    *user_id = Some(asking.user_id);
+    let config = config::current()?;
+    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
+    presence::require_factor(&asking)?;
+    let id = factor.id;
+    enrollment::remove(asking.user_id, Some(asking.session_id), &[factor], &config)?;
+    Ok(JsonB(json!({"id": id})))
+}
+
+#[pg_extern(sql = false)]
+fn regenerate_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    backend::must_write()?;
+    let options = options::only(options, &["replace"])?;
+    let asking = enrollment::asking()?;
+    if !factors::is_needed(asking.user_id)? {
+        return Err(Error::MfaRecoveryCodesSoleFactor.into());
+    }
+    presence::require_factor(&asking)?;
+    match options::flag(&options, "replace")? {
+        Some(false) if recovery::total(asking.user_id)? > 0 => return Err(Error::MfaVerifiedFactorExists.into()),
+        Some(true) if recovery::total(asking.user_id)? == 0 => return Err(Error::MfaFactorNotFound.into()),
+        _ => {}
+    }
+    let codes = recovery::issue(asking.user_id)?;
+    audit::record(&Entry::done("recovery_codes_generated", asking.user_id).in_session(asking.session_id))?;
+    Ok(JsonB(json!({"recovery_codes": codes})))
+}
+
+#[pg_extern(sql = false)]
+fn count_recovery_codes(options: JsonArgument) -> Answer<i64> {
+    options::only(options, &[])?;
+    Ok(recovery::left(enrollment::asking()?.user_id)?)
+}
+
+#[pg_extern(sql = false)]
+fn get_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
+    options::only(options, &[])?;
+    let user_id = enrollment::asking()?.user_id;
+    match recovery::total(user_id)? {
+        0 => Err(Error::MfaFactorNotFound.into()),
+        total => Ok(JsonB(json!({"id": user_id, "total": total, "remaining": recovery::left(user_id)?}))),
+    }
+}
+
+#[pg_extern(sql = false)]
+fn delete_recovery_codes(options: JsonArgument) -> Answer<JsonB> {
+    let mut user_id = None;
+    let result = try_delete_codes(options, &mut user_id);
+    log::outcome("delete_recovery_codes", user_id, &result);
+    Ok(result?)
+}
+
+fn try_delete_codes(options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    options::only(options, &[])?;
+    let asking = enrollment::asking()?;
+    *user_id = Some(asking.user_id);
+    presence::require_factor(&asking)?;
+    if recovery::total(asking.user_id)? == 0 {
+        return Err(Error::MfaFactorNotFound);
+    }
+    recovery::remove(asking.user_id)?;
+    audit::record(&Entry::done("recovery_codes_removed", asking.user_id).in_session(asking.session_id))?;
+    Ok(JsonB(json!({"id": asking.user_id})))
+}

@@ -1,0 +1,212 @@
+//! The phone as a second factor: enrolled and confirmed by a code, and asked for one where a challenge waits.
+
+use auth_core::phone::Phone;
+use pgrx::JsonB;
+use pgrx::prelude::*;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::codes;
+use super::send::{self, Recipient};
+use crate::audit::{self, Entry};
+use crate::config::{self, Config};
+use crate::factors::{self, Challenge, Factor, Given, New, Proof, Verifier};
+use crate::platform::backend::{self, from_pg, to_pg};
+use crate::platform::error::{Answer, Error, Result};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::query::{Query, Type};
+use crate::platform::{log, silence};
+use crate::{door, enrollment, guard, identity, keys, mail, sessions, users};
+
+const METHOD: &str = "mfa/phone";
+
+pub static VERIFIER: Verifier = Verifier { takes: is_code, verify };
+
+fn is_code(text: &str) -> bool {
+    (4..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[pg_extern(sql = false)]
+fn enroll_sms(phone: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_enroll(phone, options, &mut user_id);
+    log::outcome("enroll_sms", user_id, &result);
+    Ok(result?)
+}
+
+fn try_enroll(phone: Option<&str>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &[enrollment::OPTION, "friendly_name", "locale", "send"])?;
+    let asking = enrollment::asking()?;
+    *user_id = Some(asking.user_id);
+    let config = config::current()?;
+    if !config.mfa.is_enabled || !config.mfa.sms_is_enabled {
+        return Err(Error::MfaPhoneEnrollNotEnabled);
+    }
+    let phone = users::parse_phone(given(phone, "phone")?)?;
+    send::must_be_reachable(&phone, &config)?;
+    let locale = mail::locale(&options)?;
+    let is_sent = options.get("send") != Some(&json!(false));
+    enrollment::require(&asking, &options, &config)?;
+    if factors::verified(asking.user_id)?.iter().any(|factor| factor.phone.as_deref() == Some(phone.digits())) {
+        return Err(Error::MfaVerifiedFactorExists);
+    }
+    let id = backend::uuid_v4()?;
+    let name = mail::text(&options, "friendly_name")?.map_or_else(|| phone.e164(), str::to_string);
+    let new = New { id, kind: factors::PHONE, name: &name, phone: Some(phone.digits()), secret: None };
+    factors::enroll(asking.user_id, &new, &config)?;
+    let data = json!({"factor_id": id, "factor_type": factors::PHONE});
+    audit::record(&Entry::done("factor_enrolled", asking.user_id).in_session(asking.session_id).with(data))?;
+    if is_sent {
+        send_code(asking.user_id, id, &phone, id, locale.as_deref(), &config)?;
+    }
+    let status = if is_sent { "code_sent" } else { "enrolled" };
+    Ok(JsonB(json!({"status": status, "factor_id": id, "phone": phone.e164(), "friendly_name": name})))
+}
+
+#[pg_extern(sql = false)]
+fn confirm_sms(factor_id: Option<pgrx::Uuid>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_confirm(factor_id, code, options, &mut user_id);
+    log::outcome("confirm_sms", user_id, &result);
+    Ok(result?)
+}
+
+fn try_confirm(
+    factor_id: Option<pgrx::Uuid>,
+    code: Option<&str>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &[enrollment::OPTION])?;
+    let asking = enrollment::asking()?;
+    *user_id = Some(asking.user_id);
+    let config = config::current()?;
+    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
+    let code = given(code, "code")?;
+    silence::check_literal(code)?;
+    keys::root()?;
+    if factor.is_verified || factor.kind != factors::PHONE {
+        return Err(Error::MfaFactorNotFound);
+    }
+    enrollment::require(&asking, &options, &config)?;
+    factors::guess(asking.user_id, &config, |attempt| {
+        let given = Given { user_id: asking.user_id, factor: Some(&factor), challenge: None, code, attempt };
+        let proof = factors::verify(&given)?;
+        attempt.is_right();
+        enrollment::confirm(&asking, &factor, &proof, &config)
+    })
+}
+
+#[pg_extern(sql = false)]
+fn send_mfa_sms(challenge_token: Option<&str>, factor_id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let result = try_send(challenge_token, factor_id, options, &mut user_id);
+    log::outcome("send_mfa_sms", user_id, &result);
+    Ok(result?)
+}
+
+fn try_send(
+    token: Option<&str>,
+    factor_id: Option<pgrx::Uuid>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let locale = mail::locale(&options::only(options, &["locale"])?)?;
+    let config = config::current()?;
+    let token = given(token, "challenge_token")?;
+    silence::check_literal(token)?;
+    keys::root()?;
+    let Some(challenge) = find_challenge(token)? else {
+        // Nobody's: counted by network, as a wrong link is.
+        let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
+        return attempt.end(Err(Error::MfaChallengeExpired), None);
+    };
+    *user_id = Some(challenge.user_id);
+    door::must_be_welcome(challenge.user_id)?;
+    let wanted = factor_id.map(from_pg).or(challenge.factor_id);
+    let factor = factors::all(challenge.user_id)?
+        .into_iter()
+        .filter(|factor| factor.kind == factors::PHONE)
+        .filter(|factor| factor.is_verified || challenge.factor_id == Some(factor.id))
+        .find(|factor| wanted.is_none_or(|id| id == factor.id))
+        .ok_or(Error::MfaFactorNotFound)?;
+    // A challenge of one factor is not met by another.
+    if challenge.factor_id.is_some_and(|chosen| chosen != factor.id) {
+        return Err(Error::MfaFactorNotFound);
+    }
+    let phone = number(&factor)?;
+    send_code(challenge.user_id, factor.id, &phone, challenge.id, locale.as_deref(), &config)?;
+    Ok(JsonB(json!({"status": "code_sent", "factor_id": factor.id, "phone": users::hint(phone.digits())})))
+}
+
+/// A challenge that is good for whoever asks: that of a session in that session only.
+fn find_challenge(token: &str) -> Result<Option<Challenge>> {
+    let asks_in = |session_id| {
+        let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]);
+        asking.is_ok_and(|asking| asking.session_id == session_id)
+    };
+    Ok(factors::find_challenge(token)?.filter(|challenge| challenge.session_id.is_none_or(asks_in)))
+}
+
+/// What `auth.challenge_factor` does for a phone.
+pub fn challenge(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
+    send_code(user_id, factor.id, &number(factor)?, challenge_id, None, config)
+}
+
+fn number(factor: &Factor) -> Result<Phone> {
+    users::parse_phone(factor.phone.as_deref().ok_or(Error::MfaFactorNotFound)?)
+}
+
+/// A code for a challenge, or for a factor that is to be confirmed. It is counted apart from the codes that sign in, which
+/// anybody may ask for: nobody else can use up what the owner of a second factor may be sent.
+fn send_code(
+    user_id: Uuid,
+    factor_id: Uuid,
+    phone: &Phone,
+    about: Uuid,
+    locale: Option<&str>,
+    config: &Config,
+) -> Result<()> {
+    send::must_be_reachable(phone, config)?;
+    guard::count_sms(guard::SMS_OF_FACTOR, phone.digits(), config)?;
+    let fixed = send::fixed_code(phone, config);
+    let issued = codes::issue(phone, Some(about), fixed.as_deref(), json!({"factor_id": factor_id}), config)?;
+    audit::record(&Entry::done("mfa_code_sent", user_id).with(json!({"factor_id": factor_id})))?;
+    send::write(&Recipient { user_id: Some(user_id), phone, locale }, &issued, fixed.is_none(), config)
+}
+
+/// Whose phone the code was sent to for this challenge, or for this factor's confirmation; the code is used up.
+fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
+    static USE: Query = Query::write(
+        "update auth.mfa_factors set last_challenged_at = clock_timestamp(), updated_at = clock_timestamp() where id = $1",
+        &[Type::UUIDOID],
+    );
+    let about = match (given.challenge, given.factor) {
+        (Some(challenge), _) => challenge.id,
+        (None, Some(factor)) if !factor.is_verified => factor.id,
+        _ => return Ok(None),
+    };
+    let Some(found) = codes::find_about(about, given.code)? else { return Ok(None) };
+    let factor_id = found.data.get("factor_id").and_then(Value::as_str);
+    let all = factors::all(given.user_id)?;
+    let factor = all.iter().find(|factor| {
+        factor_id.and_then(|id| id.parse().ok()) == Some(factor.id)
+            && factor.phone.as_deref() == Some(&found.phone)
+            && given.factor.map_or(factor.is_verified, |chosen| chosen.id == factor.id)
+    });
+    let Some(factor) = factor else { return Ok(None) };
+    factors::spend(given.attempt, found.id, found.expires_at.saturating_sub(backend::clock()))?;
+    codes::remove(&found).map_err(|error| match error {
+        Error::OtpExpired => Error::MfaVerificationFailed,
+        other => other,
+    })?;
+    guard::forget_sms(guard::SMS_OF_FACTOR, &found.phone)?;
+    USE.execute(&[to_pg(factor.id).into()])?;
+    Ok(Some(Proof { factor_id: Some(factor.id), method: METHOD }))
+}
