@@ -2,7 +2,7 @@
 //! that Supabase Auth's hook `send_sms` has, and the text besides.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, json};
+use serde_json::json;
 
 use crate::outbound::Outbound;
 
@@ -25,7 +25,7 @@ pub async fn send(outbound: &Outbound, settings: &Http, sms: &Sms<'_>, now: Date
 }
 
 fn body(sms: &Sms<'_>) -> serde_json::Value {
-    let mut user = sms.payload.user.clone().unwrap_or_else(Map::new);
+    let mut user = sms.payload.user.clone().unwrap_or_default();
     user.entry("phone").or_insert_with(|| sms.recipient.trim_start_matches('+').into());
     json!({
         "user": user,
