@@ -166,3 +166,23 @@ fn an_open_transaction_holds_up_nobody() {
     app.batch_execute("rollback").unwrap();
     sign_in_with(&mut other, &mut his, |_| ()).unwrap();
 }
+
+/// XE17: an account with an authenticator app gets and loses a passkey only by a session that has used the app; a passkey that
+/// verifies nobody is one factor, and then the app is the second.
+#[test]
+fn an_app_guards_passkeys_too() {
+    let database = with_passkeys(Cluster::shared());
+    let mut app = database.app();
+    let enrolled = crate::mfa::ada(&database);
+    let mut authenticator = Authenticator::new(Algorithm::Es256);
+    authenticator.flags = USER_PRESENT;
+    let made = register(&mut app, &enrolled.person.access_token, &mut authenticator).unwrap();
+    let first = sign_in_with(&mut app, &mut authenticator, |_| ()).unwrap();
+    assert_eq!((&first["status"], first.get("access_token")), (&json!("mfa_required"), None));
+    configure(&database, json!({"mfa_enforcement": "policy"}));
+    let weak = sign_in_with(&mut app, &mut authenticator, |_| ()).unwrap();
+    let token = weak["access_token"].as_str().unwrap();
+    assert_eq!(code(ask(&mut app, token, "start_passkey_registration()", &[])), "insufficient_aal");
+    assert_eq!(code(ask(&mut app, token, "delete_passkey($1)", &[&id(&made["id"])])), "insufficient_aal");
+    ask(&mut app, &enrolled.person.access_token, "delete_passkey($1)", &[&id(&made["id"])]).unwrap();
+}

@@ -21,6 +21,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::factors;
 use crate::identity::Identity;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
@@ -43,10 +44,13 @@ fn must_be_enabled(config: &Config) -> Result<()> {
 /// Who adds a passkey or takes one away has shown a second factor, if the account has one: otherwise a stolen session could.
 fn may_change(user_id: Uuid, identity: &Identity) -> Result<()> {
     let level = identity.text("aal").unwrap_or_default();
-    if matches!(level, "aal2" | "aal3") || !stored::has_second_factor(user_id)? {
+    if matches!(level, "aal2" | "aal3") {
         return Ok(());
     }
-    Err(Error::InsufficientAal)
+    match factors::is_needed(user_id)? || stored::has_second_factor(user_id)? {
+        true => Err(Error::InsufficientAal),
+        false => Ok(()),
+    }
 }
 
 /// What the browser gave: bounded before it is read.
