@@ -356,7 +356,8 @@ alter table auth.config
     add column sms_budget text,
     add column password_prevent_common boolean,
     add column password_prevent_user_info boolean,
-    add column public_profile_fields jsonb;
+    add column public_profile_fields jsonb,
+    add column require_approval boolean;
 comment on column auth.config.signup_mode is 'immediate: an account and a session at once (default); confirm: the address has to be confirmed first; otp_first: no account before the mailed code.';
 comment on column auth.config.enable_anonymous is 'Whether guests without an address may come in; default true. Off: 55000 anonymous_provider_disabled.';
 comment on column auth.config.anonymous_role is 'Role that the tokens of guests carry: anon (default) or authenticated.';
@@ -401,6 +402,7 @@ comment on column auth.config.sms_budget is 'SMS of the whole database, whoever 
 comment on column auth.config.password_prevent_common is 'Whether the most common passwords are refused; default true.';
 comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
 comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
+comment on column auth.config.require_approval is 'Whether an account that somebody signs up for is refused with user_banned until an administrator approves it; default false.';
 
 create function auth.public_settings()
 returns jsonb
@@ -489,6 +491,40 @@ comment on column auth.recovery_codes.code_hash is 'Keyed digest of the code, bo
 comment on column auth.recovery_codes.created_at is 'When the set was made.';
 comment on column auth.recovery_codes.used_at is 'When it was used; null: it is good.';
 
+alter table auth.users add column awaits_approval boolean not null default false;
+comment on column auth.users.username is 'Public name, unique: 3 to 32 letters a to z, digits, and . _ - between them; auth.public_profile finds by it.';
+comment on column auth.users.awaits_approval is 'Refused with user_banned until an administrator approves it (require_approval).';
+
+create or replace view auth.admin_users
+with (security_barrier = true)
+as
+select
+    u.id,
+    u.instance_id,
+    u.aud,
+    u.role,
+    u.email,
+    u.username,
+    u.phone,
+    case when u.encrypted_password is not null then '***' end as encrypted_password,
+    u.email_confirmed_at is not null as email_verified,
+    u.email_confirmed_at,
+    u.phone_confirmed_at,
+    u.confirmed_at,
+    u.invited_at,
+    u.last_sign_in_at,
+    u.raw_app_meta_data,
+    u.raw_user_meta_data,
+    u.is_anonymous,
+    u.is_sso_user,
+    u.banned_until,
+    u.created_at,
+    u.updated_at,
+    u.deleted_at,
+    u.awaits_approval
+from auth.users as u;
+
+
 create or replace view auth.user_objects
 as
 select
@@ -542,7 +578,8 @@ select
             'invited_at', auth.rfc3339(u.invited_at),
             'last_sign_in_at', auth.rfc3339(u.last_sign_in_at),
             'banned_until', auth.rfc3339(u.banned_until),
-            'deleted_at', auth.rfc3339(u.deleted_at)
+            'deleted_at', auth.rfc3339(u.deleted_at),
+            'awaits_approval', nullif(u.awaits_approval, false)
         )) as object
 from auth.users as u;
 
@@ -2008,7 +2045,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'admin_create_user_wrapper';
 
 comment on function auth.admin_create_user(jsonb, jsonb) is
-    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, username, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
+    'Makes an account without signing it in and returns it. attributes: email or phone, password or password_hash, email_confirm, phone_confirm, user_metadata, app_metadata, username, approved, role, id, ban_duration, ban_reason, must_change_password. For service_role, and for auth_sidecar with the service key as auth.token: 28000 no_authorization, not_admin. 22023 weak_password, email_address_invalid, validation_failed; 23505 email_exists, phone_exists, user_already_exists.';
 
 create function auth.admin_get_user(id uuid, options jsonb default '{}')
 returns jsonb

@@ -28,10 +28,18 @@ pub fn asking() -> Result<Asking> {
     }
 }
 
+/// Who can show more than one factor has shown it in this session: otherwise a stolen one could change them.
+pub fn require_level(asking: &Asking) -> Result<()> {
+    match factors::is_guarded(asking.user_id)? && !asking.is_aal2 {
+        true => Err(Error::InsufficientAal),
+        false => Ok(()),
+    }
+}
+
 /// That this session may add a factor or remove one: of level aal2 where one is enrolled; where none is, by somebody who has just
 /// signed in, or says the password again.
 pub fn require(asking: &Asking, options: &Map<String, Value>, config: &Config) -> Result<()> {
-    presence::require_factor(asking)?;
+    require_level(asking)?;
     if asking.is_unfinished || asking.is_aal2 {
         return Ok(());
     }

@@ -102,6 +102,13 @@ pub fn is_needed(user_id: Uuid) -> Result<bool> {
     Ok(verified.is_some())
 }
 
+/// Whether somebody can show more than one factor for the account: a verified one, or a passkey that verifies its user.
+pub fn is_guarded(user_id: Uuid) -> Result<bool> {
+    static PASSKEY: Query =
+        Query::write("select 1 from auth.passkeys as p where p.user_id = $1 and p.uv limit 1", &[Type::UUIDOID]);
+    Ok(is_needed(user_id)? || PASSKEY.first(&[to_pg(user_id).into()], |_| Ok(()))?.is_some())
+}
+
 /// Those that a sign-in has to use one of.
 pub fn verified(user_id: Uuid) -> Result<Vec<Factor>> {
     Ok(all(user_id)?.into_iter().filter(|factor| factor.is_verified).collect())

@@ -5,13 +5,13 @@ use pgrx::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{check_name, may_change, must_be_enabled, stored};
+use super::{check_name, must_be_enabled, stored};
 use crate::audit::{self, Entry};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
-use crate::{config, identity, mail, users};
+use crate::{config, enrollment, identity, mail, users};
 
 #[pg_extern(sql = false)]
 fn rename_passkey(id: Option<pgrx::Uuid>, name: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
@@ -37,12 +37,12 @@ fn delete_passkey(id: Option<pgrx::Uuid>, options: JsonArgument) -> Answer<()> {
 fn delete(id: Option<pgrx::Uuid>, options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<()> {
     backend::must_write()?;
     options::only(options, &[])?;
-    let identity = identity::require_user()?;
-    let user_id = identity.user_id().ok_or(Error::NoAuthorization)?;
+    let asking = identity::require_asking(&[])?;
+    let user_id = asking.user_id;
     *signed_in = Some(user_id);
     let id = from_pg(given(id, "id")?);
-    may_change(user_id, &identity)?;
-    let done = Entry { session_id: identity.session_id, ..Entry::done("passkey_deleted", user_id) };
+    enrollment::require_level(&asking)?;
+    let done = Entry::done("passkey_deleted", user_id).in_session(asking.session_id);
     remove(user_id, id, done.with(json!({"passkey_id": id})))
 }
 

@@ -18,11 +18,8 @@ mod stored;
 use auth_core::webauthn::{Expected, LONGEST_RESPONSE, Refused};
 use pgrx::extension_sql_file;
 use serde_json::Value;
-use uuid::Uuid;
 
 use crate::config::Config;
-use crate::factors;
-use crate::identity::Identity;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
@@ -39,18 +36,6 @@ const LONGEST_NAME: usize = 120;
 
 fn must_be_enabled(config: &Config) -> Result<()> {
     if config.webauthn.is_enabled { Ok(()) } else { Err(Error::PasskeyDisabled) }
-}
-
-/// Who adds a passkey or takes one away has shown a second factor, if the account has one: otherwise a stolen session could.
-fn may_change(user_id: Uuid, identity: &Identity) -> Result<()> {
-    let level = identity.text("aal").unwrap_or_default();
-    if matches!(level, "aal2" | "aal3") {
-        return Ok(());
-    }
-    match factors::is_needed(user_id)? || stored::has_second_factor(user_id)? {
-        true => Err(Error::InsufficientAal),
-        false => Ok(()),
-    }
 }
 
 /// What the browser gave: bounded before it is read.

@@ -8,14 +8,15 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::challenge::{self, For, Kind};
-use super::{MOST, TTL_SECONDS, check_name, credential, expected, may_change, must_be_enabled, refused, stored};
+use super::{MOST, TTL_SECONDS, check_name, credential, expected, must_be_enabled, refused, stored};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
+use crate::identity::{self, Asking};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
-use crate::{guard, identity, keys, mail, users};
+use crate::{enrollment, guard, keys, mail, users};
 
 #[pg_extern(sql = false)]
 fn start_passkey_registration(options: JsonArgument) -> Answer<JsonB> {
@@ -26,24 +27,24 @@ fn start_passkey_registration(options: JsonArgument) -> Answer<JsonB> {
 }
 
 /// Who registers, in which session: nobody but an account's own user, who may.
-fn caller(config: &Config, signed_in: &mut Option<Uuid>) -> Result<(Uuid, Uuid)> {
-    let identity = identity::require_user()?;
-    let user_id = identity.user_id().ok_or(Error::NoAuthorization)?;
-    let session_id = identity.session_id.ok_or(Error::NoAuthorization)?;
-    *signed_in = Some(user_id);
+fn caller(config: &Config, signed_in: &mut Option<Uuid>) -> Result<Asking> {
+    let asking = identity::require_asking(&[])?;
+    *signed_in = Some(asking.user_id);
     must_be_enabled(config)?;
-    if users::is_guest(user_id)? {
+    if users::is_guest(asking.user_id)? {
         return Err(Error::invalid("a guest has no passkeys", "auth.convert_anonymous makes a guest permanent"));
     }
-    may_change(user_id, &identity)?;
-    Ok((user_id, session_id))
+    enrollment::require_level(&asking)?;
+    Ok(asking)
 }
 
 fn start(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<JsonB> {
     backend::must_write()?;
-    options::only(options, &[])?;
+    let options = options::only(options, &[enrollment::OPTION])?;
     let config = config::current()?;
-    let (user_id, session_id) = caller(&config, signed_in)?;
+    let asking = caller(&config, signed_in)?;
+    enrollment::require(&asking, &options, &config)?;
+    let (user_id, session_id) = (asking.user_id, asking.session_id);
     guard::count_ceremony(&config)?;
     if stored::count(user_id)? >= MOST {
         return Err(Error::TooManyPasskeys);
@@ -104,7 +105,8 @@ fn finish(
     backend::must_write()?;
     options::only(options, &[])?;
     let config = config::current()?;
-    let (user_id, session_id) = caller(&config, signed_in)?;
+    let asking = caller(&config, signed_in)?;
+    let (user_id, session_id) = (asking.user_id, asking.session_id);
     let challenge_id = from_pg(given(challenge_id, "challenge_id")?);
     let credential = credential(given_credential)?;
     let name = check_name(name)?;

@@ -91,13 +91,6 @@ pub fn count(user_id: Uuid) -> Result<i64> {
     Ok(COUNT.first(&[to_pg(user_id).into()], |row| row.required(1))?.unwrap_or(0))
 }
 
-/// Whether the account has one that stands for two factors.
-pub fn has_second_factor(user_id: Uuid) -> Result<bool> {
-    static HAS: Query =
-        Query::write("select 1 from auth.passkeys as p where p.user_id = $1 and p.uv limit 1", &[Type::UUIDOID]);
-    Ok(HAS.first(&[to_pg(user_id).into()], |_| Ok(()))?.is_some())
-}
-
 /// As browsers are told of credentials (PublicKeyCredentialDescriptorJSON).
 pub fn descriptors(user_id: Uuid) -> Result<Vec<Value>> {
     static ALL: Query = Query::write(
