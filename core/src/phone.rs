@@ -66,7 +66,7 @@ mod tests {
             ("+12345678", "12345678"),
             ("+123456789012345", "123456789012345"),
         ] {
-            let phone = Phone::parse(text).unwrap();
+            let phone = Phone::parse(text).expect("a good case");
             assert_eq!((phone.digits(), phone.e164()), (digits, format!("+{digits}")), "{text}");
         }
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn where_it_begins() {
-        let phone = Phone::parse("+4915112345678").unwrap();
+        let phone = Phone::parse("+4915112345678").expect("a good case");
         let begins =
             |prefixes: &[&str]| phone.has_prefix(&prefixes.iter().map(|one| one.to_string()).collect::<Vec<_>>());
         assert!(begins(&["+49"]) && begins(&["49151"]) && begins(&["+1", "+49"]));

@@ -22,7 +22,7 @@ impl Totp {
             bits.push_str(&format!("{value:05b}"));
         }
         let bytes = bits.as_bytes().chunks_exact(8);
-        Totp(bytes.map(|bits| u8::from_str_radix(std::str::from_utf8(bits).unwrap(), 2).unwrap()).collect())
+        Totp(bytes.map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | (bit - b'0'))).collect())
     }
 
     /// Whether these are the bytes of the secret.
@@ -41,19 +41,20 @@ impl Totp {
 
     /// What it shows so many steps from now.
     pub fn code_at(&self, steps: i64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let counter = (now / 30).checked_add_signed(steps).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        let counter = (now / 30).checked_add_signed(steps).expect("a step is after 1970");
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let digest = hmac::sign(&key, &counter.to_be_bytes());
         let digest = digest.as_ref();
         let offset = usize::from(digest[19] & 15);
-        let number = u32::from_be_bytes(digest[offset..offset + 4].try_into().unwrap()) & 0x7fff_ffff;
+        let number =
+            u32::from_be_bytes(digest[offset..offset + 4].try_into().expect("the slice is four bytes")) & 0x7fff_ffff;
         format!("{:06}", number % 1_000_000)
     }
 
     /// Six digits that it does not show for minutes.
     pub fn wrong(&self) -> String {
         let near: Vec<String> = (-10..=10).map(|steps| self.code_at(steps)).collect();
-        (0..).map(|number| format!("{number:06}")).find(|code| !near.contains(code)).unwrap()
+        (0..).map(|number| format!("{number:06}")).find(|code| !near.contains(code)).expect("most codes are wrong")
     }
 }
