@@ -1,7 +1,7 @@
 //! Whether a secret that people chose may be guessed. A guess itself: what is random passes, what is known or has a pattern does not.
 
-/// Bits below which a secret is weak, by `estimated_bits`; 32 random bytes have about 155, a random hexadecimal text of 32 digits 120.
-const ENOUGH_BITS: f64 = 100.0;
+/// Bits below which a secret is weak, by `estimated_bits`; 32 random bytes have about 155, a random hexadecimal text of 32 digits mostly 100 to 120.
+const ENOUGH_BITS: f64 = 90.0;
 
 /// Words of examples in documents, which were copied.
 const WORDS: [&[u8]; 6] = [b"secret", b"password", b"changeme", b"change-me", b"example", b"default"];
