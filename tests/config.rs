@@ -268,10 +268,6 @@ fn null_is_the_default_or_no_limit() {
         "rate_limit_database",
         "lockout_attempts",
         "verification_resend_limit",
-        "totp_issuer",
-        "webauthn_rp_name",
-        "webauthn_rp_id",
-        "sms_budget",
     ];
     let defaults = configure(&mut admin, json!({}));
     assert_eq!(defaults.as_object().unwrap().len(), all.len() + unlimited.len());

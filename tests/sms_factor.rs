@@ -256,3 +256,30 @@ fn what_may_be_enrolled() {
     let sms = asked(&database, &mut app, &challenge);
     assert_eq!(said(&mut app, "verify_totp($1, $2)", &[&challenge, &sms.code()]), "session", "who has one uses it");
 }
+
+/// F140, XE14: one phone is one factor: whoever signs in by a code to a number takes the second step by something else.
+#[test]
+fn the_same_phone_is_no_second_factor() {
+    let database = texting(Cluster::shared(), json!({}));
+    let mut app = database.app();
+    let session = answer(&mut app, "verify_sms_otp($1, $2)", &[&ADA, &texted(&database, ADA).code()]).unwrap();
+    let token = session["access_token"].as_str().unwrap();
+    let enrolled = as_user(&mut app, token, &format!("enroll_sms('{ADA}')"));
+    let id = enrolled["factor_id"].as_str().unwrap().to_owned();
+    let code = the_sms(&database);
+    let confirmed = as_user(&mut app, token, &format!("confirm_sms('{id}', '{}')", code.code()));
+    let recovery = confirmed["recovery_codes"][0].as_str().unwrap();
+    let first = answer(&mut app, "verify_sms_otp($1, $2)", &[&ADA, &texted(&database, ADA).code()]).unwrap();
+    assert_eq!(first["status"], "mfa_required", "{first}");
+    let challenge = first["challenge_token"].as_str().unwrap();
+    assert_eq!(said(&mut app, "send_mfa_sms($1)", &[&challenge]), "mfa_factor_not_found");
+    let options = "'{\"mfa\": \"session\"}'";
+    let call = format!("verify_sms_otp($1, $2, {options})");
+    let first = answer(&mut app, &call, &[&ADA, &texted(&database, ADA).code()]).unwrap();
+    let token = first["access_token"].as_str().unwrap();
+    let asked = as_user(&mut app, token, &format!("challenge_factor('{id}')"));
+    let sms = the_sms(&database);
+    let call = format!("verify_totp('{}', '{}')", asked["id"].as_str().unwrap(), sms.code());
+    assert_eq!(said_as(&mut app, token, &call), "mfa_verification_failed");
+    assert_eq!(said(&mut app, "verify_totp($1, $2)", &[&challenge, &recovery]), "session");
+}

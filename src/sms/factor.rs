@@ -136,6 +136,9 @@ fn try_send(
         .filter(|factor| factor.is_verified || challenge.factor_id == Some(factor.id))
         .find(|factor| wanted.is_none_or(|id| id == factor.id))
         .ok_or(Error::MfaFactorNotFound)?;
+    if was_first_step(&factor, &challenge)? {
+        return Err(Error::MfaFactorNotFound);
+    }
     // A challenge of one factor is not met by another.
     if challenge.factor_id.is_some_and(|chosen| chosen != factor.id) {
         return Err(Error::MfaFactorNotFound);
@@ -157,6 +160,19 @@ fn find_challenge(token: &str) -> Result<Option<Challenge>> {
 /// What `auth.challenge_factor` does for a phone.
 pub fn challenge(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
     send_code(user_id, factor.id, &number(factor)?, challenge_id, None, config)
+}
+
+/// Whether the first step of this sign-in was a code to the same number: one phone is one factor.
+fn was_first_step(factor: &Factor, challenge: &Challenge) -> Result<bool> {
+    let method = match challenge.session_id {
+        None => challenge.way["first"]["method"].as_str().map(str::to_string),
+        Some(session_id) => sessions::first_method(session_id)?,
+    };
+    if method.as_deref() != Some("sms") {
+        return Ok(false);
+    }
+    let user = users::object(challenge.user_id)?.ok_or(Error::SessionNotFound)?;
+    Ok(factor.phone.as_deref() == user["phone"].as_str())
 }
 
 fn number(factor: &Factor) -> Result<Phone> {
@@ -201,6 +217,12 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
             && given.factor.map_or(factor.is_verified, |chosen| chosen.id == factor.id)
     });
     let Some(factor) = factor else { return Ok(None) };
+    if let Some(challenge) = given.challenge
+        && factor.is_verified
+        && was_first_step(factor, challenge)?
+    {
+        return Ok(None);
+    }
     factors::spend(given.attempt, found.id, found.expires_at.saturating_sub(backend::clock()))?;
     codes::remove(&found).map_err(|error| match error {
         Error::OtpExpired => Error::MfaVerificationFailed,
