@@ -37,7 +37,7 @@ const SETTING: [&str; 9] = [
     "update_password",
     "verify_sign_up",
 ];
-const NOT_SETTING: [&str; 1] = ["sign_in"];
+const NOT_SETTING: [&str; 2] = ["admin_update_factor", "sign_in"];
 
 fn data() -> Value {
     json!({"full_name": "Augusta King", "age": 36})

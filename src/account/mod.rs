@@ -86,7 +86,8 @@ fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Opti
     let scope = given(scope, "scope")?;
     let which = match scope {
         // Whoever has not finished signing in ends what there is of it, and nobody else's session.
-        "local" | "others" | "global" if asking.is_unfinished => Which::This(session_id),
+        "local" | "global" if asking.is_unfinished => Which::This(session_id),
+        "others" if asking.is_unfinished => return Err(Error::NoAuthorization),
         "local" => Which::This(session_id),
         "others" => Which::AllBut(session_id),
         "global" => Which::All,
