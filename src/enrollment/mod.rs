@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Entry};
 use crate::config::Config;
-use crate::factors::{self, Factor, Proof, recovery};
+use crate::factors::{self, Challenge, Factor, Proof, recovery};
 use crate::identity::{self, Asking};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
@@ -34,6 +34,17 @@ pub fn require_level(asking: &Asking) -> Result<()> {
         true => Err(Error::InsufficientAal),
         false => Ok(()),
     }
+}
+
+/// Whose factors they are: a user's, or those of somebody who has to use or enrol one.
+pub fn asking_for_factor() -> Result<Asking> {
+    identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])
+}
+
+/// A challenge that is good for whoever asks: that of a session in that session only.
+pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
+    let asks_in = |session_id| asking_for_factor().is_ok_and(|asking| asking.session_id == session_id);
+    Ok(factors::find_challenge(token)?.filter(|challenge| challenge.session_id.is_none_or(asks_in)))
 }
 
 /// That this session may add a factor or remove one: of level aal2 where one is enrolled; where none is, by somebody who has just

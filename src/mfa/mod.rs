@@ -13,24 +13,19 @@ use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::factors::{self, Challenge, Factor, Given, Proof, recovery};
 use crate::hooks::{self, Event};
-use crate::identity::{self, Asking};
+use crate::identity::Asking;
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
-use crate::{door, enrollment, guard, keys, presence, sessions, users};
+use crate::{door, enrollment, guard, keys, presence, users};
 
 extension_sql_file!("mfa.sql", name = "mfa", requires = ["refresh"]);
-
-/// Whose factors they are: a user's, or those of somebody who has to use or enrol one.
-fn asking() -> Result<Asking> {
-    identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])
-}
 
 #[pg_extern(sql = false)]
 fn list_factors(options: JsonArgument) -> Answer<JsonB> {
     options::only(options, &[])?;
-    let asking = asking()?;
+    let asking = enrollment::asking_for_factor()?;
     let user = users::object(asking.user_id)?.ok_or(Error::SessionNotFound)?;
     let user = if asking.is_unfinished { users::hinted(user) } else { user };
     Ok(JsonB(user.get("factors").cloned().unwrap_or_else(|| json!([]))))
@@ -47,7 +42,7 @@ fn challenge_factor(factor_id: Option<pgrx::Uuid>, options: JsonArgument) -> Ans
 fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: &mut Option<Uuid>) -> Result<JsonB> {
     backend::must_write()?;
     let options = options::only(options, &["send"])?;
-    let asking = asking()?;
+    let asking = enrollment::asking_for_factor()?;
     *user_id = Some(asking.user_id);
     let config = config::current()?;
     let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
@@ -92,7 +87,7 @@ fn try_verify(
     let (token, code) = (given(token, "challenge_token")?, given(code, "code")?);
     silence::check_literal(code)?;
     keys::root()?;
-    let Some(challenge) = find(token)? else {
+    let Some(challenge) = enrollment::find_challenge(token)? else {
         // Nobody's: counted by network, as a wrong link is.
         let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
         return attempt.end(Err(Error::MfaChallengeExpired), None);
@@ -109,17 +104,6 @@ fn try_verify(
     }
 }
 
-/// A challenge that is good for whoever asks: that of a session in that session only.
-fn find(token: &str) -> Result<Option<Challenge>> {
-    let Some(challenge) = factors::find_challenge(token)? else { return Ok(None) };
-    match challenge.session_id {
-        None => Ok(Some(challenge)),
-        Some(session_id) => {
-            Ok(Some(challenge).filter(|_| asking().is_ok_and(|asking| asking.session_id == session_id)))
-        }
-    }
-}
-
 fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<JsonB> {
     factors::guess(challenge.user_id, config, |attempt| {
         let proof = prove(challenge, None, code, attempt)?;
@@ -132,7 +116,7 @@ fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<
 }
 
 fn raise_session(challenge: &Challenge, code: &str, options: &Map<String, Value>, config: &Config) -> Result<JsonB> {
-    let asking = asking()?;
+    let asking = enrollment::asking_for_factor()?;
     let factor = factors::find(challenge.user_id, challenge.factor_id.ok_or(Error::MfaFactorNotFound)?)?;
     must_be_usable(&asking, &factor)?;
     if !factor.is_verified {

@@ -96,25 +96,13 @@ pub fn method(name: &str) -> Value {
 /// knows the password alone could end those of its owner.
 pub fn open(user_id: Uuid, opening: &Opening, config: &Config) -> Result<Uuid> {
     static OPEN: Query = Query::write(
-        "with evicted as (
-            delete from auth.sessions as s
-            where s.user_id = $2 and $5 is not null and $8 is distinct from 'mfa' and s.id in (
-                select o.id
-                from auth.sessions as o
-                where o.user_id = $2
-                order by coalesce(o.not_after <= clock_timestamp(), false), o.restricted is not distinct from 'mfa',
-                    o.refreshed_at desc
-                offset greatest($5 - 1, 0)
-            )
-        )
-        insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted, aal, factor_id)
-        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $6::inet, $7, $8, $9, $10)",
+        "insert into auth.sessions (id, user_id, amr, not_after, ip, user_agent, restricted, aal, factor_id)
+        values ($1, $2, $3, clock_timestamp() + make_interval(secs => $4), $5::inet, $6, $7, $8, $9)",
         &[
             Type::UUIDOID,
             Type::UUIDOID,
             Type::JSONBOID,
             Type::FLOAT8OID,
-            Type::INT8OID,
             Type::TEXTOID,
             Type::TEXTOID,
             Type::TEXTOID,
@@ -128,13 +116,15 @@ pub fn open(user_id: Uuid, opening: &Opening, config: &Config) -> Result<Uuid> {
         to_pg(user_id).into(),
         JsonB(opening.methods.clone()).into(),
         config.session_timebox.map(|seconds| seconds as f64).into(),
-        config.max_active_sessions.into(),
         audit::client_address().map(|address| address.to_string()).into(),
         audit::user_agent().into(),
         opening.restricted.into(),
         opening.aal.into(),
         opening.factor_id.map(to_pg).into(),
     ])?;
+    if opening.restricted != Some(MFA) {
+        make_room(user_id, id, config)?;
+    }
     Ok(id)
 }
 

@@ -16,7 +16,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::{door, enrollment, guard, identity, keys, mail, sessions, users};
+use crate::{door, enrollment, guard, keys, mail, sessions, users};
 
 const METHOD: &str = "mfa/phone";
 
@@ -122,7 +122,7 @@ fn try_send(
     let token = given(token, "challenge_token")?;
     silence::check_literal(token)?;
     keys::root()?;
-    let Some(challenge) = find_challenge(token)? else {
+    let Some(challenge) = enrollment::find_challenge(token)? else {
         // Nobody's: counted by network, as a wrong link is.
         let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
         return attempt.end(Err(Error::MfaChallengeExpired), None);
@@ -146,15 +146,6 @@ fn try_send(
     let phone = number(&factor)?;
     send_code(challenge.user_id, factor.id, &phone, challenge.id, locale.as_deref(), &config)?;
     Ok(JsonB(json!({"status": "code_sent", "factor_id": factor.id, "phone": users::hint(phone.digits())})))
-}
-
-/// A challenge that is good for whoever asks: that of a session in that session only.
-fn find_challenge(token: &str) -> Result<Option<Challenge>> {
-    let asks_in = |session_id| {
-        let asking = identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT]);
-        asking.is_ok_and(|asking| asking.session_id == session_id)
-    };
-    Ok(factors::find_challenge(token)?.filter(|challenge| challenge.session_id.is_none_or(asks_in)))
 }
 
 /// What `auth.challenge_factor` does for a phone.
