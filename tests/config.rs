@@ -89,6 +89,8 @@ fn profiles_are_the_documented_columns() {
         ("rate_limit_sms", json!(["30/3600", "30/3600", "30/3600"])),
         ("sms_budget", json!(["1000/86400", "1000/86400", "1000/86400"])),
         ("require_approval", json!([false, false, false])),
+        ("email_block_disposable", json!([false, false, false])),
+        ("email_block_subaddress", json!([false, false, false])),
         ("password_prevent_common", json!([true, true, false])),
         ("password_prevent_user_info", json!([true, true, false])),
     ];
@@ -251,6 +253,8 @@ fn null_is_the_default_or_no_limit() {
         "sms_prefixes",
         "rate_limit_sms",
         "require_approval",
+        "email_block_disposable",
+        "email_block_subaddress",
         "password_prevent_common",
         "password_prevent_user_info",
         "public_profile_fields",

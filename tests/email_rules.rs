@@ -1,9 +1,10 @@
 //! Which addresses may have an account: block list, allow list, wildcards, and that every way in asks.
 
-use auth_harness::{Client, Cluster, json, refused, sign_in, sign_up};
+use auth_harness::{Client, Cluster, Database, json, refused, sign_in, sign_up};
 use serde_json::json;
 
 use crate::admin::{create, service};
+use crate::refresh::configure;
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -132,4 +133,43 @@ fn rules_are_for_administrators() {
     }
     admin.batch_execute("select auth.add_email_rule('*.test')").unwrap();
     assert_eq!(try_sign_up(&mut database.app(), "a@any.test"), "email_address_not_authorized");
+}
+
+/// B068: addresses of disposable domains and sub-addresses are refused once the settings say so, at each way in, and not where a
+/// rule allows the domain; who has an account keeps it.
+#[test]
+fn what_the_settings_refuse() {
+    const REFUSED: &str = "email_address_not_authorized";
+    let database = Cluster::shared().database();
+    let (mut admin, mut app) = (database.admin(), database.app());
+    sign_up(&mut app, "early+1@mailinator.com", PASSWORD);
+    for (settings, disposable, tagged) in [
+        (json!({}), "ok", "ok"),
+        (json!({"email_block_disposable": true}), REFUSED, "ok"),
+        (json!({"email_block_disposable": false, "email_block_subaddress": true}), "ok", REFUSED),
+    ] {
+        configure(&database, settings);
+        let number = count_users(&database);
+        for (address, expected) in [
+            (format!("a{number}@mailinator.com"), disposable),
+            (format!("a{number}@Sub.MAILINATOR.com"), disposable),
+            (format!("a{number}+b@example.org"), tagged),
+            (format!("a{number}@example.org"), "ok"),
+            (format!("a{number}@the-mailinator.example"), "ok"),
+        ] {
+            assert_eq!(try_sign_up(&mut app, &address), expected, "{address}");
+        }
+    }
+    sign_in(&mut app, "early+1@mailinator.com", PASSWORD);
+    configure(&database, json!({"email_block_disposable": true}));
+    let attributes = json!({"email": "x@mailinator.com"});
+    let refusal = refused(service(&database).query("select auth.admin_create_user($1)", &[&attributes]));
+    assert_eq!(refusal.code, REFUSED);
+    rule(&mut admin, "add_email_rule('mailinator.com', 'allow')");
+    assert_eq!(try_sign_up(&mut app, "b@mailinator.com"), "ok");
+    assert_eq!(try_sign_up(&mut app, "b@sub.mailinator.com"), REFUSED, "only what a rule allows");
+}
+
+fn count_users(database: &Database) -> i64 {
+    database.superuser().query_one("select count(*) from auth.users", &[]).unwrap().get(0)
 }

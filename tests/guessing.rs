@@ -19,8 +19,9 @@ const GUESSABLE: [(&str, &str); 5] = [
 ];
 
 /// The same for those that a signed-in user may call about their own account.
-const GUESSABLE_SIGNED_IN: [(&str, &str); 2] = [
+const GUESSABLE_SIGNED_IN: [(&str, &str); 3] = [
     ("update_email", "select auth.update_email('new@example.org', 'a wrong password')"),
+    ("update_phone", "select auth.update_phone('+4915112345678', 'a wrong password')"),
     ("update_password", "select auth.update_password('a wrong password', 'staple correct horse')"),
 ];
 

@@ -260,6 +260,9 @@ fn no_function_finds_a_planted_object() {
     ask(&mut mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
     ask(&mut mallory, "select pg_catalog.to_jsonb(auth.authenticate_request()::pg_catalog.text)", &[]);
     ask(&mut mallory, "select auth.reauthenticate()", &[]);
+    root.batch_execute("update auth.users set email_confirmed_at = pg_catalog.now()").unwrap();
+    let change = format!("select auth.update_phone($1{text}, $2{text})");
+    ask(&mut mallory, &change, &[&"+4915112345678", &PASSWORD]);
     let change = format!("select auth.update_email($1{text}, $2{text})");
     ask(&mut mallory, &change, &[&"robert@example.org", &PASSWORD]);
     for call in [

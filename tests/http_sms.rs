@@ -1,4 +1,4 @@
-//! Phones over HTTP: POST /otp, /verify and /resend, and what there is not.
+//! Phones over HTTP: POST /otp, /verify and /resend, PUT /user, and what there is not.
 
 use auth_harness::{Cluster, Database, Sidecar, mails, the_mail};
 use serde_json::json;
@@ -68,7 +68,8 @@ fn what_is_refused() {
         refused(&sidecar.post(path).json(&credentials).send(), 422, "phone_provider_disabled");
     }
     let change = json!({"type": "phone_change", "phone": ADA, "token": "123456"});
-    refused(&sidecar.post("/verify").json(&change).send(), 422, "phone_provider_disabled");
+    refused(&sidecar.post("/verify").json(&change).send(), 403, "otp_expired");
+    refused(&sidecar.put("/user").json(&json!({"phone": ADA})).send(), 401, "no_authorization");
     let unsaid = json!({"phone": ADA, "token": "123456", "type": "email"});
     refused(&sidecar.post("/verify").json(&unsaid).send(), 400, "validation_failed");
     configure(&database, json!({"verification_resend_interval": 60}));

@@ -97,6 +97,7 @@ mod passkey_forged;
 mod passkey_limits;
 mod password_change;
 mod password_policy;
+mod phone_change;
 mod plans;
 mod planted;
 mod pooling;

@@ -304,9 +304,12 @@ fn some_roles_need_a_second_factor() {
     let claims = claims(token);
     assert_eq!((&claims["role"], &claims["token_type"]), (&json!("anon"), &json!("restricted")));
     assert!(acting(&mut app, token, |transaction| json(transaction, "select to_jsonb(auth.uid())", &[])).is_null());
-    for call in
-        ["list_sessions()", "update_password(null, 'staple correct horse')", "update_email('x@example.org', null)"]
-    {
+    for call in [
+        "list_sessions()",
+        "update_password(null, 'staple correct horse')",
+        "update_email('x@example.org', null)",
+        "update_phone('+4915112345678')",
+    ] {
         let refusal = said_as(&mut app, token, call);
         assert!(["no_authorization", ""].contains(&&*refusal), "{call}: {refusal}");
     }

@@ -75,6 +75,7 @@ fn between_the_steps_nobody_is_anybody() {
             "update_user('{}')".to_owned(),
             "update_password($$correct horse battery$$, $$staple correct horse$$)".to_owned(),
             "update_email('new@example.org', $$correct horse battery$$)".to_owned(),
+            "update_phone('+4915112345678', $$correct horse battery$$)".to_owned(),
             "convert_anonymous('new@example.org', $$correct horse battery$$)".to_owned(),
             "reauthenticate()".to_owned(),
             "get_session()".to_owned(),
@@ -161,6 +162,7 @@ fn a_session_of_one_factor_changes_none() {
         "regenerate_recovery_codes()".to_owned(),
         "update_password(null, $$staple correct horse$$)".to_owned(),
         "update_email('thief@example.org', null)".to_owned(),
+        "update_phone('+4915112345678', null)".to_owned(),
         format!("disable_totp('{}')", ada.app.wrong()),
     ] {
         let expected = if call.starts_with("disable") { "mfa_verification_failed" } else { "insufficient_aal" };

@@ -239,7 +239,7 @@ fn who_may_call() {
     assert_eq!(said(&mut database.app(), "claim_outbox(1)", &[]), "42501");
     // Signed in means a token, not a role.
     let mut app = database.app();
-    for call in ["update_email('new@example.org')", "reauthenticate()"] {
+    for call in ["update_email('new@example.org')", "update_phone('+4915112345678')", "reauthenticate()"] {
         app.batch_execute("set role authenticated").unwrap();
         assert_eq!(said(&mut app, call, &[]), "no_authorization");
         assert_eq!(said(&mut database.sidecar(), call, &[]), "no_authorization");

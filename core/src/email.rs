@@ -116,6 +116,11 @@ impl Email {
         &self.key[self.local_length + 1..]
     }
 
+    /// Whether its owner may have as many more as he likes: `ada+shop@…` (RFC 5233, section 1).
+    pub fn has_subaddress(&self) -> bool {
+        self.local().contains('+')
+    }
+
     /// What stands before the `@`, ASCII letters in lower case.
     pub fn local(&self) -> &str {
         &self.key[..self.local_length]

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod base64url;
 mod crypto;
+pub mod disposable;
 pub mod email;
 pub mod gate;
 pub mod hash;

@@ -38,6 +38,7 @@ pub struct User {
     email_confirmed_at: Option<String>,
     last_sign_in_at: Option<String>,
     new_email: Option<String>,
+    new_phone: Option<String>,
     banned_until: Option<String>,
     /// Absent where there are none
     factors: Option<Vec<Factor>>,

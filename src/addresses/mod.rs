@@ -87,6 +87,20 @@ pub fn change(user_id: Uuid, new: &Email) -> Result<()> {
     audit::record(&Entry::done("email_changed", user_id).with(data))
 }
 
+/// Gives the account another number, or its first, which somebody has proved.
+pub fn change_phone(user_id: Uuid, new: &Phone) -> Result<()> {
+    static GIVE: Query = Query::write(include_str!("give_phone.sql"), &[Type::UUIDOID, Type::TEXTOID]);
+    let arguments = [to_pg(user_id).into(), new.digits().into()];
+    let old: Option<String> =
+        PgTryBuilder::new(std::panic::AssertUnwindSafe(|| GIVE.first(&arguments, |row| row.optional(1))))
+            .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::PhoneExists))
+            .execute()?
+            .ok_or(Error::OtpExpired)?;
+    tokens::remove_all(user_id)?;
+    let data = json!({"old_phone": old, "new_phone": new.digits()});
+    audit::record(&Entry::done("phone_changed", user_id).with(data))
+}
+
 /// The address that an account had before, if any.
 pub struct Old(pub Option<String>);
 

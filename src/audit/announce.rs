@@ -14,7 +14,7 @@ fn client_event(event_type: &str) -> Option<&'static str> {
     Some(match event_type {
         "login_success" | "signup" => "SIGNED_IN",
         "logout" | "session_revoked" | "sessions_revoked" => "SIGNED_OUT",
-        "user_updated" | "email_changed" | "password_changed" | "password_reset" => "USER_UPDATED",
+        "user_updated" | "email_changed" | "phone_changed" | "password_changed" | "password_reset" => "USER_UPDATED",
         _ => return None,
     })
 }

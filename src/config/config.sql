@@ -73,7 +73,9 @@ create table auth.config (
     password_prevent_common boolean,
     password_prevent_user_info boolean,
     public_profile_fields jsonb,
-    require_approval boolean
+    require_approval boolean,
+    email_block_disposable boolean,
+    email_block_subaddress boolean
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -150,6 +152,8 @@ comment on column auth.config.password_prevent_common is 'Whether the most commo
 comment on column auth.config.password_prevent_user_info is 'Whether a password that holds the name, the address or the site''s name is refused; default true.';
 comment on column auth.config.public_profile_fields is 'What auth.public_profile shows of an account: username, and names of user_metadata; default username and avatar_url. A list.';
 comment on column auth.config.require_approval is 'Whether an account that somebody signs up for is refused with user_banned until an administrator approves it; default false.';
+comment on column auth.config.email_block_disposable is 'Whether addresses of domains that are known to be disposable are refused like those of a blocked domain, unless an allow rule of auth.email_rules names the domain; default false.';
+comment on column auth.config.email_block_subaddress is 'Whether addresses with a sub-address (ada+shop@example.org, RFC 5233) are refused like those of a blocked domain; default false.';
 
 create table auth.config_history (
     id uuid primary key default pg_catalog.gen_random_uuid(),

@@ -31,6 +31,9 @@ pub struct Config {
     pub enable_signup: bool,
     /// Whether an administrator has to approve whoever signs up.
     pub require_approval: bool,
+    /// Addresses that get no account whatever the rules say of their domain.
+    pub blocks_disposable: bool,
+    pub blocks_subaddress: bool,
     pub access_token_ttl: i64,
     pub refresh_token_ttl: Option<i64>,
     pub session_timebox: Option<i64>,
@@ -147,7 +150,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"require_approval"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"email_block_subaddress"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -259,6 +262,8 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
         is_production: text("environment")? == "production",
         enable_signup: switch("enable_signup")?,
         require_approval: switch("require_approval")?,
+        blocks_disposable: switch("email_block_disposable")?,
+        blocks_subaddress: switch("email_block_subaddress")?,
         access_token_ttl: number("access_token_ttl")?,
         refresh_token_ttl: limit("refresh_token_ttl")?,
         session_timebox: limit("session_timebox")?,

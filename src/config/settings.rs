@@ -141,6 +141,8 @@ pub const ALL: &[Setting] = &[
     setting("password_prevent_common", Kind::Switch, false, ["true", "true", "false"]),
     setting("password_prevent_user_info", Kind::Switch, false, ["true", "true", "false"]),
     setting("require_approval", Kind::Switch, false, ["false", "false", "false"]),
+    setting("email_block_disposable", Kind::Switch, false, ["false", "false", "false"]),
+    setting("email_block_subaddress", Kind::Switch, false, ["false", "false", "false"]),
     setting("public_profile_fields", Kind::List, false, [r#"["username", "avatar_url"]"#, KEEP, KEEP]),
 ];
 

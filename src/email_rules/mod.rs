@@ -1,4 +1,5 @@
-//! Which addresses may have an account: domains that are blocked, and domains that alone are allowed.
+//! Which addresses may have an account: domains that are blocked, domains that alone are allowed, and what the settings say of
+//! disposable domains and sub-addresses.
 //!
 //! Promises: the same rules for every way that an address comes in, asked before a hash or a mail is spent on it. Threats:
 //! a domain written in another way than the rule; a rule that reaches further than it says.
@@ -6,8 +7,10 @@
 use pgrx::extension_sql_file;
 use pgrx::prelude::*;
 
+use auth_core::disposable::is_disposable;
 use auth_core::email::Email;
 
+use crate::config;
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::given;
@@ -19,19 +22,25 @@ const LONGEST_REASON: usize = 1000;
 
 /// Refuses an address that no new account may have. A block counts whatever allows it.
 pub fn check(email: &Email) -> Result<()> {
-    static MAY: Query = Query::write(
+    static RULES: Query = Query::write(
         "select
-            not coalesce(bool_or(r.action = 'block' and r.domain = any ($1)), false)
-            and coalesce(bool_or(r.action = 'allow' and r.domain = any ($1)), not exists (
-                select from auth.email_rules as a where a.action = 'allow'))
+            coalesce(bool_or(r.action = 'block'), false),
+            coalesce(bool_or(r.action = 'allow'), false),
+            exists (select from auth.email_rules as a where a.action = 'allow')
         from auth.email_rules as r
         where r.domain = any ($1)",
         &[Type::TEXTARRAYOID],
     );
-    match MAY.first(&[patterns(email.domain()).into()], |row| row.required::<bool>(1))? {
-        Some(true) => Ok(()),
-        _ => Err(Error::EmailAddressNotAuthorized),
-    }
+    let rules = RULES.first(&[patterns(email.domain()).into()], |row| {
+        Ok((row.required::<bool>(1)?, row.required::<bool>(2)?, row.required::<bool>(3)?))
+    })?;
+    let (is_blocked, is_allowed, only_allowed) = rules.unwrap_or_default();
+    let config = config::current()?;
+    let is_welcome = !is_blocked
+        && (is_allowed || !only_allowed)
+        && (is_allowed || !config.blocks_disposable || !is_disposable(email.domain()))
+        && (!config.blocks_subaddress || !email.has_subaddress());
+    if is_welcome { Ok(()) } else { Err(Error::EmailAddressNotAuthorized) }
 }
 
 /// The rules that would name a domain: itself, and everything below each of its parents.

@@ -95,9 +95,11 @@ pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> 
 /// somebody's phone may be flooded with.
 const SMS_SECONDS: i64 = 3600;
 
-/// What SMS to a number are counted as: those that anybody may ask for, and those of its own account's second step.
+/// What SMS to a number are counted as: those that anybody may ask for, those of its own account's second step, and those of
+/// an account that is to get the number.
 pub const SMS_OF_SIGN_IN: &str = "sign_in";
 pub const SMS_OF_FACTOR: &str = "factor";
+pub const SMS_OF_CHANGE: &str = "change";
 
 /// Counts an SMS that somebody asks for like a mail, and last against what the whole database may send: each costs money, and
 /// whoever has many numbers and networks is held by nothing else. A ROLLBACK gives that back no more than the network's.

@@ -272,7 +272,7 @@ fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>
             }
             somebody(user_id, "email_change", "login_success")
         }
-        Purpose::EmailChangeHalf | Purpose::Reauthentication => Err(Error::OtpExpired),
+        Purpose::EmailChangeHalf | Purpose::PhoneChange | Purpose::Reauthentication => Err(Error::OtpExpired),
     }
 }
 

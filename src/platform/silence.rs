@@ -52,6 +52,7 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"reset_password",
     b"reset_password_with_code",
     b"update_email",
+    b"update_phone",
     b"verify_totp",
     b"confirm_totp",
     b"disable_totp",

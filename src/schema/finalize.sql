@@ -122,7 +122,8 @@ to service_role, auth_sidecar;
 grant execute on function auth.sign_in_anonymously(jsonb, jsonb) to anon, authenticated, service_role, auth_sidecar;
 -- A guest's token, and one for a change of password alone, may act as anon; each asks for its user itself.
 grant execute on function
-    auth.convert_anonymous(text, text, jsonb), auth.update_password(text, text, jsonb)
+    auth.convert_anonymous(text, text, jsonb), auth.update_phone(text, text, jsonb),
+    auth.update_password(text, text, jsonb)
 to anon, authenticated, auth_sidecar;
 grant execute on function auth.update_user(jsonb, jsonb), auth.get_session(jsonb), auth.sign_out(text, jsonb) to anon;
 

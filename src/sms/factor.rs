@@ -185,7 +185,12 @@ fn send_code(
     let fixed = send::fixed_code(phone, config);
     let issued = codes::issue(phone, Some(about), fixed.as_deref(), json!({"factor_id": factor_id}), config)?;
     audit::record(&Entry::done("mfa_code_sent", user_id).with(json!({"factor_id": factor_id})))?;
-    send::write(&Recipient { user_id: Some(user_id), phone, locale }, &issued, fixed.is_none(), config)
+    send::write(
+        &Recipient { user_id: Some(user_id), phone, locale, verify_type: send::TYPE },
+        &issued,
+        fixed.is_none(),
+        config,
+    )
 }
 
 /// Whose phone the code was sent to for this challenge, or for this factor's confirmation; the code is used up.

@@ -1,4 +1,4 @@
-//! Codes by SMS: signing in and signing up by a phone number, and the phone as a second factor.
+//! Codes by SMS: signing in and signing up by a phone number, the phone as a second factor, and changing one's number.
 //!
 //! Promises: a code is spent once, whoever rolls back, and is good for the number that it was sent to; wrong ones lock the
 //! number, and a new code is no new chance; an account is made when its number is proved; what is sent is bounded for each
@@ -8,6 +8,7 @@
 //! A code belongs to a number and not to an account: whether there is one is asked when the code is right. So a request does
 //! the same for a number that has an account and for one that has none, and there is no second table for those who wait.
 
+mod change;
 mod codes;
 pub mod factor;
 mod send;

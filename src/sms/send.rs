@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::codes;
+use super::{change, codes};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::outbox::{self, Message};
@@ -15,6 +15,9 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
 use crate::{door, guard, mail, users};
+
+/// What a code that signs in is called by the clients of the HTTP API.
+pub const TYPE: &str = "sms";
 
 #[pg_extern(sql = false)]
 fn send_sms_otp(phone: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
@@ -25,10 +28,24 @@ fn send_sms_otp(phone: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
 
 fn try_send(phone: Option<&str>, options: JsonArgument) -> Result<JsonB> {
     backend::must_write()?;
-    let options = options::only(options, &["create_user", "data", "channel", "locale", "again"])?;
+    let options = options::only(options, &["create_user", "data", "channel", "locale", "again", "type"])?;
     let config = config::current()?;
     let phone = reachable(given(phone, "phone")?, &config)?;
     let wish = Wish::read(&options)?;
+    match options::text(&options, "type")? {
+        None | Some(TYPE) => {}
+        Some(change::TYPE) if wish.is_again => {
+            change::send_again(&phone, &options, &config)?;
+            return Ok(JsonB(json!({"status": "code_sent"})));
+        }
+        Some(change::TYPE) => {
+            return Err(Error::invalid(
+                "a change is not begun here",
+                "auth.update_phone begins one; option again repeats it",
+            ));
+        }
+        Some(_) => return Err(Error::invalid("unknown type", "types are: sms, phone_change")),
+    }
     // Before it is looked at whether anybody has the number; and every request wakes the courier.
     outbox::wake()?;
     guard::count_sms(guard::SMS_OF_SIGN_IN, phone.digits(), &config)?;
@@ -47,13 +64,13 @@ fn try_send(phone: Option<&str>, options: JsonArgument) -> Result<JsonB> {
     let fixed = fixed_code(&phone, &config);
     let data = json!({"create_user": may_create, "data": data});
     let issued = codes::issue(&phone, None, fixed.as_deref(), data, &config)?;
-    let recipient = Recipient { user_id: welcome, phone: &phone, locale: wish.locale.as_deref() };
+    let recipient = Recipient { user_id: welcome, phone: &phone, locale: wish.locale.as_deref(), verify_type: TYPE };
     write(&recipient, &issued, is_wanted && fixed.is_none(), &config)?;
     Ok(JsonB(json!({"status": "code_sent"})))
 }
 
 /// A number that SMS may go to here.
-fn reachable(phone: &str, config: &Config) -> Result<Phone> {
+pub fn reachable(phone: &str, config: &Config) -> Result<Phone> {
     if !config.sms.is_enabled {
         return Err(Error::PhoneProviderDisabled);
     }
@@ -69,6 +86,13 @@ pub fn must_be_reachable(phone: &Phone, config: &Config) -> Result<()> {
             "no SMS are sent to numbers that begin so",
             format!("numbers begin with one of: {}", config.sms.prefixes.join(", ")),
         )),
+    }
+}
+
+pub fn check_channel(options: &Map<String, Value>) -> Result<()> {
+    match mail::text(options, "channel")?.is_none_or(|channel| channel == "sms") {
+        true => Ok(()),
+        false => Err(Error::invalid("unknown channel", "the only channel is sms")),
     }
 }
 
@@ -88,9 +112,7 @@ impl Wish {
             Some(Value::Bool(switch)) => Ok(*switch),
             Some(_) => Err(Error::invalid(format!("option {name} is no boolean"), "true or false")),
         };
-        if mail::text(options, "channel")?.is_some_and(|channel| channel != "sms") {
-            return Err(Error::invalid("unknown channel", "the only channel is sms"));
-        }
+        check_channel(options)?;
         Ok(Wish {
             may_create: switch("create_user", true)?,
             data: users::check_metadata(options.get("data").filter(|data| !data.is_null()).cloned())?,
@@ -122,6 +144,8 @@ pub struct Recipient<'a> {
     pub phone: &'a Phone,
     /// None: what the user's metadata says.
     pub locale: Option<&'a str>,
+    /// As the clients of the HTTP API name what the code is for.
+    pub verify_type: &'static str,
 }
 
 /// The same work whether or not it is to be sent.
@@ -130,7 +154,7 @@ pub fn write(to: &Recipient<'_>, issued: &codes::Issued, is_wanted: bool, config
     let person = json!({"id": to.user_id, "phone": phone.digits(), "user_metadata": mail::user_metadata(to.user_id)?});
     let ends = backend::iso8601(issued.expires_at);
     let payload = json!({
-        "type": "sms",
+        "type": to.verify_type,
         "code": issued.code.as_str(),
         "code_expires_at": ends,
         "expires_at": ends,

@@ -30,7 +30,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'send_sms_otp_wrapper';
 
 comment on function auth.send_sms_otp(text, jsonb) is
-    'Sends a code by SMS that signs in, to be given to auth.verify_sms_otp within sms_otp_ttl. phone is a number with country code, such as +4915112345678 (E.164). Options: create_user (default true: a number without an account gets one when its code is verified), data (user metadata of a new account), locale, channel (sms), again (true: create_user and data as the request before it had them). Answers {status: code_sent} whether or not anybody has the number. For everyone. 55000 phone_provider_disabled; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no such number, or one that sms_prefixes leaves out.';
+    'Sends a code by SMS that signs in, to be given to auth.verify_sms_otp within sms_otp_ttl. phone is a number with country code, such as +4915112345678 (E.164). Options: create_user (default true: a number without an account gets one when its code is verified), data (user metadata of a new account), locale, channel (sms), again (true: create_user and data as the request before it had them), type (sms; phone_change with again: the code of auth.update_phone once more). Answers {status: code_sent} whether or not anybody has the number. For everyone. 55000 phone_provider_disabled; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no such number, or one that sms_prefixes leaves out.';
 
 create function auth.verify_sms_otp(phone text, code text, options jsonb default '{}')
 returns jsonb
@@ -40,7 +40,17 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'verify_sms_otp_wrapper';
 
 comment on function auth.verify_sms_otp(text, text, jsonb) is
-    'Spends the code of an SMS and signs in (docs/sessions.md); the account is made now where the number has none. Options: type (sms), mfa (session: a restricted session in place of a challenge). For everyone. 28000 otp_expired for a code that is wrong, used, over or another number''s, 53400 account_locked after too many wrong ones; 55000 phone_provider_disabled.';
+    'Spends the code of an SMS and signs in (docs/sessions.md); the account is made now where the number has none. Options: type (sms; phone_change: the code of auth.update_phone, which gives the account the number; whoever is signed in confirms no change of another account), mfa (session: a restricted session in place of a challenge). For everyone. 28000 otp_expired for a code that is wrong, used, over or another number''s; 23505 phone_exists where somebody has got the number meanwhile; 53400 account_locked after too many wrong ones; 55000 phone_provider_disabled.';
+
+create function auth.update_phone(new_phone text, current_password text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'update_phone_wrapper';
+
+comment on function auth.update_phone(text, text, jsonb) is
+    'Begins a change of the caller''s number, or gives an account its first: the new one is sent a code, and once that is given to auth.verify_sms_otp with option type phone_change, it is the account''s. The current password is needed where the account has one and current_password_required is on. Options: locale, channel (sms). Answers {status: code_sent, user}, also where somebody has the number already. For authenticated, and guests. 28P01 current_password_invalid; 28000 insufficient_aal where a factor is verified and this session has used none; 55000 phone_provider_disabled, email_not_confirmed while nobody has proved the account''s address; 53400 over_sms_send_rate_limit; 22023 validation_failed for what is no number with country code, or one that sms_prefixes leaves out.';
 
 create function auth.enroll_sms(phone text, options jsonb default '{}')
 returns jsonb

@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::codes::{self, Found};
+use super::{change, send};
 use crate::addresses;
 use crate::config::{self, Config};
 use crate::door::{self, BeforeMfa, Way};
+use crate::guard::{self, Attempt};
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::users::{self, NewUser};
-use crate::{guard, keys, mail};
+use crate::{keys, mail};
 
 #[pg_extern(sql = false)]
 fn verify_sms_otp(phone: Option<&str>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
@@ -34,9 +36,11 @@ fn try_verify(
 ) -> Result<JsonB> {
     backend::must_write()?;
     let options = options::only(options, &["type", door::OPTION])?;
-    if mail::text(&options, "type")?.is_some_and(|kind| kind != "sms") {
-        return Err(Error::invalid("unknown type", "the only type is sms"));
-    }
+    let is_change = match mail::text(&options, "type")? {
+        None | Some(send::TYPE) => false,
+        Some(change::TYPE) => true,
+        Some(_) => return Err(Error::invalid("unknown type", "types are: sms, phone_change")),
+    };
     let before_mfa = BeforeMfa::read(&options)?;
     let config = config::current()?;
     if !config.sms.is_enabled {
@@ -50,18 +54,42 @@ fn try_verify(
     let digits = phone.as_ref().map(Phone::digits);
     let data = json!({"phone": digits, "subject": digits});
     let attempt = guard::attempt(&guard::SMS, digits.unwrap_or(text), data, &config)?;
-    let answer = look_up(phone.as_ref(), code, user_id)
-        .and_then(|(phone, found)| attempt.spend(found.id, found.expires_at).map(|()| (phone, found)))
-        .inspect(|_| attempt.is_right())
-        .and_then(|(phone, found)| open(phone, &found, before_mfa, user_id, &config));
+    let answer = phone.as_ref().ok_or(Error::OtpExpired).and_then(|phone| match is_change {
+        true => spend_change(phone, code, &attempt, before_mfa, user_id, &config),
+        false => spend(phone, code, &attempt, before_mfa, user_id, &config),
+    });
     attempt.end(answer, *user_id)
 }
 
-fn look_up<'a>(phone: Option<&'a Phone>, code: &str, user_id: &mut Option<Uuid>) -> Result<(&'a Phone, Found)> {
-    let phone = phone.ok_or(Error::OtpExpired)?;
+fn spend(
+    phone: &Phone,
+    code: &str,
+    attempt: &Attempt,
+    before_mfa: BeforeMfa,
+    user_id: &mut Option<Uuid>,
+    config: &Config,
+) -> Result<JsonB> {
     *user_id = users::find_by_phone(phone)?;
     let found = codes::find(phone, code)?.ok_or(Error::OtpExpired)?;
-    Ok((phone, found))
+    attempt.spend(found.id, found.expires_at)?;
+    attempt.is_right();
+    open(phone, &found, before_mfa, user_id, config)
+}
+
+fn spend_change(
+    phone: &Phone,
+    code: &str,
+    attempt: &Attempt,
+    before_mfa: BeforeMfa,
+    user_id: &mut Option<Uuid>,
+    config: &Config,
+) -> Result<JsonB> {
+    let found = change::find(phone, code)?;
+    *user_id = found.user_id;
+    attempt.spend(found.id, found.expires_at)?;
+    attempt.is_right();
+    let id = change::confirm(phone, &found, config)?;
+    door::let_in(id, way("login_success").before_mfa(before_mfa))
 }
 
 /// Lets in whoever has the number now, with a new account where there is none and one was asked for.

@@ -67,7 +67,8 @@ pub fn find_by_code(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
             null::text, null::text, t.code_hash
         from auth.one_time_tokens as t
-        where t.relates_to = $2 and (t.user_id = $1 or t.purpose = 'email_change') and t.code_expires_at > clock_timestamp()
+        where t.relates_to = $2 and (t.user_id = $1 or t.purpose in ('email_change', 'phone_change'))
+            and t.code_expires_at > clock_timestamp()
             and not exists (
                 select from auth.one_time_tokens as n
                 where n.user_id = t.user_id and n.purpose = t.purpose and n.created_at > t.created_at)
@@ -125,6 +126,16 @@ pub fn latest_data(user_id: Uuid, purpose: Purpose) -> Result<Option<Value>> {
         return Ok(None);
     }
     Ok(LATEST.first(&arguments, |row| row.required::<JsonB>(1))?.map(|JsonB(data)| data))
+}
+
+/// Whose token of a purpose for this address is the newest, also where it has ended.
+pub fn latest_by_address(purpose: Purpose, address_key: &str) -> Result<Option<Uuid>> {
+    static LATEST: Query = Query::write(
+        "select t.user_id from auth.one_time_tokens as t
+        where t.relates_to = $1 and t.purpose = $2 order by t.created_at desc limit 1",
+        &[Type::TEXTOID, Type::TEXTOID],
+    );
+    Ok(LATEST.first(&[address_key.into(), purpose.name().into()], |row| row.required(1))?.map(from_pg))
 }
 
 /// The newest sign-up that waits for an address; without its password where the caller's snapshot may be older than another.

@@ -13,7 +13,7 @@ use pgrx::extension_sql_file;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-pub use find::{Found, find_by_code, find_by_link, find_by_purpose, find_sign_up, latest_data};
+pub use find::{Found, find_by_code, find_by_link, find_by_purpose, find_sign_up, latest_by_address, latest_data};
 pub use issue::{Issued, Pending, Request, issue, issue_sign_up, note};
 
 use crate::keys::{self, Root};
@@ -40,6 +40,8 @@ pub enum Purpose {
     EmailChangeCurrent,
     /// One of the two halves of a change is confirmed; no secret belongs to it.
     EmailChangeHalf,
+    /// Confirms a change of number, at the new one.
+    PhoneChange,
     /// Proves, in a session, that its user is there.
     Reauthentication,
     /// Makes an account.
@@ -47,7 +49,7 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Purpose; 9] = [
+    const ALL: [Purpose; 10] = [
         Purpose::Confirmation,
         Purpose::Invite,
         Purpose::MagicLink,
@@ -55,6 +57,7 @@ impl Purpose {
         Purpose::EmailChange,
         Purpose::EmailChangeCurrent,
         Purpose::EmailChangeHalf,
+        Purpose::PhoneChange,
         Purpose::Reauthentication,
         Purpose::SignUp,
     ];
@@ -69,6 +72,7 @@ impl Purpose {
             Purpose::EmailChange => "email_change",
             Purpose::EmailChangeCurrent => "email_change_current",
             Purpose::EmailChangeHalf => "email_change_half",
+            Purpose::PhoneChange => "phone_change",
             Purpose::Reauthentication => "reauthentication",
             Purpose::SignUp => "sign_up",
         }

@@ -194,6 +194,9 @@ pub fn object(id: Uuid) -> Result<Option<Value>> {
                 'recovery_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose in ('recovery', 'magiclink'))),
                 'reauthentication_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'reauthentication')),
                 'email_change_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'email_change')),
+                'phone_change_sent_at', auth.rfc3339(max(t.created_at) filter (where t.purpose = 'phone_change')),
+                'new_phone', (array_agg(t.data ->> 'new_phone' order by t.created_at desc)
+                    filter (where t.purpose = 'phone_change'))[1],
                 'new_email', (array_agg(t.data ->> 'new_email' order by t.created_at desc)
                     filter (where t.purpose = 'email_change'))[1]
             )) as object

@@ -40,6 +40,26 @@ test('an SMS that does not come is sent again, and the code before is void', asy
   ok(await own.auth.verifyOtp({ phone, token: second.code, type: 'sms' }));
 });
 
+test('a user changes the number, with the code that the new one was sent', async () => {
+  const [old, phone] = [number(), number()];
+  const own = client();
+  ok(await own.auth.signInWithOtp({ phone: old }));
+  const { user } = ok(await own.auth.verifyOtp({ phone: old, token: (await sms(old)).code, type: 'sms' }));
+  const waiting = ok(await own.auth.updateUser({ phone })).user;
+  assert.deepEqual([waiting.phone, waiting.new_phone], [old.slice(1), phone.slice(1)]);
+  const first = await sms(phone);
+  ok(await own.auth.resend({ type: 'phone_change', phone }));
+  const second = await sms(phone);
+  refused(await own.auth.verifyOtp({ phone, token: second.code, type: 'sms' }), 403, 'otp_expired');
+  if (first.code !== second.code) {
+    refused(await own.auth.verifyOtp({ phone, token: first.code, type: 'phone_change' }), 403, 'otp_expired');
+  }
+  const changed = ok(await own.auth.verifyOtp({ phone, token: second.code, type: 'phone_change' }));
+  assert.deepEqual([changed.user.id, changed.user.phone], [user.id, phone.slice(1)]);
+  refused(await own.auth.verifyOtp({ phone, token: second.code, type: 'phone_change' }), 403, 'otp_expired');
+  assert.equal(ok(await own.auth.getUser()).user.phone, phone.slice(1));
+});
+
 test('what is no number, and a password by phone, are refused', async () => {
   refused(await client().auth.signInWithOtp({ phone: '555-0123' }), 400, 'validation_failed');
   refused(await client().auth.signUp({ phone: number(), password: 'correct horse battery' }), 422, 'phone_provider_disabled');

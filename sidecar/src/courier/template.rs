@@ -10,7 +10,7 @@ pub struct Template {
 }
 
 /// The kinds of mail, each with the member of `type` that its link carries.
-pub const KINDS: [(&str, &str); 17] = [
+pub const KINDS: [(&str, &str); 18] = [
     ("confirmation", "signup"),
     ("invite", "invite"),
     ("magiclink", "magiclink"),
@@ -22,6 +22,7 @@ pub const KINDS: [(&str, &str); 17] = [
     ("existing_account", ""),
     ("password_changed", ""),
     ("email_changed", ""),
+    ("phone_changed", ""),
     ("new_sign_in", ""),
     ("identity_linked", ""),
     ("factor_added", ""),
@@ -42,10 +43,10 @@ macro_rules! files {
 
 const DEFAULTS: [(&str, &[(&str, &str)]); 2] = [
     files!("en": "confirmation" "invite" "magiclink" "otp" "recovery" "email_change" "email_change_current"
-        "reauthentication" "existing_account" "password_changed" "email_changed" "new_sign_in" "identity_linked"
+        "reauthentication" "existing_account" "password_changed" "email_changed" "phone_changed" "new_sign_in" "identity_linked"
         "factor_added" "factor_removed" "passkey_added" "passkey_removed"),
     files!("de": "confirmation" "invite" "magiclink" "otp" "recovery" "email_change" "email_change_current"
-        "reauthentication" "existing_account" "password_changed" "email_changed" "new_sign_in" "identity_linked"
+        "reauthentication" "existing_account" "password_changed" "email_changed" "phone_changed" "new_sign_in" "identity_linked"
         "factor_added" "factor_removed" "passkey_added" "passkey_removed"),
 ];
 

@@ -1,4 +1,4 @@
-//! POST /resend: the mail that confirms an address, or the SMS that signs in, once more. Always `{}`.
+//! POST /resend: the mail that confirms an address, or the SMS, once more. Always `{}`.
 
 use axum::extract::State as Shared;
 use axum::response::Response;
@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use crate::captcha::{self, MetaSecurity};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
-use crate::request::{Challenge, Json, Locale, Options, Query, given, no_phone, nothing};
+use crate::request::{Challenge, Json, Locale, Options, Query, given, nothing};
 use crate::server::{Peer, State};
 use crate::shapes;
 
@@ -20,7 +20,7 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Deserialize, ToSchema)]
 struct Again {
-    /// signup, email_change or sms
+    /// signup, email_change, sms or phone_change
     r#type: Option<String>,
     email: Option<String>,
     phone: Option<String>,
@@ -45,8 +45,7 @@ async fn resend(
     captcha::check(&state, &caller, peer.0, body.gotrue_meta_security.as_ref()).await?;
     let kind = match body.r#type.as_deref() {
         Some(kind @ ("signup" | "email_change")) => kind.to_owned(),
-        Some("sms") => return text(&state, &caller, body.phone, locale).await,
-        Some("phone_change") => return Err(no_phone()),
+        Some(kind @ ("sms" | "phone_change")) => return text(&state, &caller, kind, body.phone, locale).await,
         _ => return Err(Error::validation("type is one of: signup, email_change, sms, phone_change")),
     };
     let email = given(body.email).filter(|_| given(body.phone).is_none());
@@ -60,9 +59,15 @@ async fn resend(
     Ok(nothing())
 }
 
-async fn text(state: &State, caller: &Caller, phone: Option<String>, locale: Option<String>) -> Result<Response> {
+async fn text(
+    state: &State,
+    caller: &Caller,
+    kind: &str,
+    phone: Option<String>,
+    locale: Option<String>,
+) -> Result<Response> {
     let phone = given(phone).ok_or_else(|| Error::validation("type provided requires a phone number"))?;
-    let options = Options::default().with("again", Some(true)).with("locale", locale);
+    let options = Options::default().with("again", Some(true)).with("type", Some(kind)).with("locale", locale);
     let arguments = [Argument::text(phone), Argument::Json(options.value())];
     state.db.call(caller, "select auth.send_sms_otp($1, $2)", &arguments).await?;
     Ok(nothing())

@@ -4,7 +4,7 @@
 use axum::extract::State as Shared;
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::answer;
 use crate::db::{Argument, Caller};
 use crate::error::Result;
-use crate::request::{Challenge, Json, Locale, Options, Query, SignedIn, given, no_phone};
+use crate::request::{Challenge, Json, Locale, Options, Query, SignedIn, given};
 use crate::server::State;
 use crate::shapes;
 
@@ -25,7 +25,10 @@ pub fn routes() -> OpenApiRouter<State> {
 #[derive(Deserialize, ToSchema)]
 struct Changes {
     email: Option<String>,
+    /// With country code; its code goes to POST /verify with type phone_change
     phone: Option<String>,
+    /// Of that code: sms
+    channel: Option<String>,
     password: Option<String>,
     current_password: Option<String>,
     /// Mailed by GET /reauthenticate
@@ -43,7 +46,7 @@ async fn get_user(Shared(state): Shared<State>, SignedIn(caller): SignedIn) -> R
     answer::user(state.db.call(&caller, "select auth.get_user()", &[]).await?)
 }
 
-/// Change the signed-in user. A new address is confirmed by mail first; a new password ends the other sessions.
+/// Change the signed-in user. A new address is confirmed by mail first, a new number by SMS; a new password ends the other sessions.
 #[utoipa::path(put, path = "/user", tag = "user", security(("bearer" = [])), request_body = Changes,
     params(("redirect_to" = Option<String>, Query, description = "where the mailed link leads")),
     responses((status = 200, body = shapes::User), (status = 422, body = shapes::Refusal)))]
@@ -54,16 +57,13 @@ async fn update_user(
     query: Query,
     Json(changes): Json<Changes>,
 ) -> Result<Response> {
-    if given(changes.phone.clone()).is_some() {
-        return Err(no_phone());
-    }
-    let options = Options::default().with("redirect_to", query.redirect_to()).with("locale", locale);
-    let mut calls = calls(&caller, changes, options);
+    let options = Options::default().with("redirect_to", query.redirect_to()).with("locale", locale.clone());
+    let mut calls = calls(&caller, changes, options, locale);
     calls.push(("select auth.get_user()", Vec::new()));
     answer::user(state.db.call_all(&caller, &calls).await?)
 }
 
-fn calls(caller: &Caller, changes: Changes, options: Options) -> Calls {
+fn calls(caller: &Caller, changes: Changes, options: Options, locale: Option<String>) -> Calls {
     let mut calls = Calls::new();
     if let Some(data) = changes.data.filter(|data| !data.is_null()) {
         calls.push(("select auth.update_user($1)", vec![Argument::Json(data)]));
@@ -72,29 +72,35 @@ fn calls(caller: &Caller, changes: Changes, options: Options) -> Calls {
         Challenge { code_challenge: changes.code_challenge, code_challenge_method: changes.code_challenge_method };
     let options = options.challenge(challenge).value();
     let is_anonymous = caller.bearer.as_deref().is_some_and(answer::says_anonymous);
+    // By the time that the address or the number changes, a new password is the current one.
+    let then_current = changes.password.clone().or_else(|| changes.current_password.clone());
     match (given(changes.email), changes.password) {
         (Some(email), Some(password)) if is_anonymous => calls.push((
             "select auth.convert_anonymous($1, $2, $3)",
             vec![Argument::text(email), Argument::text(password), Argument::Json(options)],
         )),
         (email, password) => {
-            let current = changes.current_password;
-            // By the time that the address changes, a new password is the current one.
-            let then_current = password.clone().or_else(|| current.clone());
             if let Some(password) = password {
-                let options = json!(Options::default().with("nonce", given(changes.nonce)).value());
+                let options = Options::default().with("nonce", given(changes.nonce)).value();
                 calls.push((
                     "select auth.update_password($1, $2, $3)",
-                    vec![Argument::Text(current), Argument::text(password), Argument::Json(options)],
+                    vec![Argument::Text(changes.current_password), Argument::text(password), Argument::Json(options)],
                 ));
             }
             if let Some(email) = email {
                 calls.push((
                     "select auth.update_email($1, $2, $3)",
-                    vec![Argument::text(email), Argument::Text(then_current), Argument::Json(options)],
+                    vec![Argument::text(email), Argument::Text(then_current.clone()), Argument::Json(options)],
                 ));
             }
         }
+    }
+    if let Some(phone) = given(changes.phone) {
+        let options = Options::default().with("locale", locale).with("channel", given(changes.channel)).value();
+        calls.push((
+            "select auth.update_phone($1, $2, $3)",
+            vec![Argument::text(phone), Argument::Text(then_current), Argument::Json(options)],
+        ));
     }
     calls
 }

@@ -16,7 +16,7 @@ use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
 use crate::origin::is_form;
 use crate::page;
-use crate::request::{Json, Query, given, no_phone, read, text_header};
+use crate::request::{Json, Query, given, read, text_header};
 use crate::server::State;
 use crate::shapes;
 
@@ -28,7 +28,7 @@ pub fn routes() -> OpenApiRouter<State> {
 
 #[derive(Deserialize, ToSchema)]
 struct Proof {
-    /// email, signup, invite, magiclink, recovery, email_change or sms
+    /// email, signup, invite, magiclink, recovery, email_change, sms or phone_change
     r#type: Option<String>,
     /// The code, with the `email` or `phone` that it was sent to
     token: Option<String>,
@@ -94,9 +94,6 @@ async fn by_client(state: &State, caller: &Caller, headers: &HeaderMap, proof: P
             (Way::Code, state.db.call(caller, "select auth.verify_otp($1, $2, $3)", &arguments).await?)
         }
         (None, None, Some(code)) if proof.phone.as_ref().is_some_and(|phone| !phone.is_empty()) => {
-            if kind == "phone_change" {
-                return Err(no_phone());
-            }
             let arguments = [Argument::Text(proof.phone), Argument::text(code), options];
             (Way::Sms, state.db.call(caller, "select auth.verify_sms_otp($1, $2, $3)", &arguments).await?)
         }
