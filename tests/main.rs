@@ -81,6 +81,7 @@ mod invitation;
 mod keys;
 mod logs;
 mod logs_stage;
+mod mail_domain;
 mod mfa;
 mod mfa_session;
 mod minting;

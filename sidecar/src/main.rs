@@ -18,6 +18,7 @@ mod events;
 mod inbox;
 mod listen;
 mod log;
+mod mail_domain;
 mod origin;
 mod outbound;
 mod page;

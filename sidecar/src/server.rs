@@ -25,6 +25,7 @@ use crate::courier;
 use crate::db::Db;
 use crate::error::Error;
 use crate::events::{self, Events};
+use crate::mail_domain::MailDomains;
 use crate::outbound::Outbound;
 use crate::{counters, pages, respond, routes};
 
@@ -35,6 +36,7 @@ pub struct State {
     pub db: Db,
     pub cors: Arc<Cors>,
     pub outbound: Arc<Outbound>,
+    pub mail_domains: Arc<MailDomains>,
     pub events: Events,
     pub metrics: Option<PrometheusHandle>,
 }
@@ -61,6 +63,7 @@ pub async fn serve(config: Config) -> Result<(), String> {
         db: Db::new(&config.database)?,
         cors: Arc::new(Cors::new(&config.cors)?),
         outbound: Arc::new(Outbound::new(&config.outbound)?),
+        mail_domains: Arc::new(MailDomains::new(&config.mail)?),
         metrics: config.metrics.enabled.then(counters::start).transpose()?,
         config: Arc::new(config),
     };

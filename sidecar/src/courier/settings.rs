@@ -1,6 +1,6 @@
 //! The courier's part of the settings: `[smtp]` and `[courier]`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,11 +58,22 @@ pub struct Mail {
     pub secret: String,
     /// Of transport file: where each mail becomes a file.
     pub directory: PathBuf,
+    /// Whether who signs up or changes an address over HTTP is refused where its domain receives no mail.
+    pub check_domains: bool,
+    /// DNS servers to ask, as `192.0.2.53:53`; none: those of the system.
+    pub resolvers: Vec<SocketAddr>,
 }
 
 impl Default for Mail {
     fn default() -> Self {
-        Mail { transport: Kind::Smtp, url: String::new(), secret: String::new(), directory: PathBuf::new() }
+        Mail {
+            transport: Kind::Smtp,
+            url: String::new(),
+            secret: String::new(),
+            directory: PathBuf::new(),
+            check_domains: false,
+            resolvers: Vec::new(),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::visitor::{Flow, Form, Visitor, is_of_the_form};
 use crate::answer::{self, Way};
 use crate::db::Argument;
 use crate::error::{Error, Result};
+use crate::mail_domain;
 use crate::server::State;
 
 pub fn routes() -> Router<State> {
@@ -49,7 +50,11 @@ async fn sign_up(mut visitor: Visitor, form: Form) -> Result<Response> {
         Argument::Json(json!({})),
         Argument::Json(visitor.locale()),
     ];
-    match visitor.call("select auth.sign_up($1, $2, $3, $4)", &arguments).await {
+    let signed_up = match mail_domain::check(&visitor.state, &form.text("email")).await {
+        Ok(()) => visitor.call("select auth.sign_up($1, $2, $3, $4)", &arguments).await,
+        Err(refusal) => Err(refusal),
+    };
+    match signed_up {
         Ok(answer) => {
             let flow = Flow { email: form.0.get("email"), redirect_to, step: None };
             if answer["access_token"].is_string() {

@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::captcha::{self, MetaSecurity};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
+use crate::mail_domain;
 use crate::request::{Challenge, Json, Locale, Options, Query, given, no_phone, nothing};
 use crate::server::{Peer, State};
 use crate::shapes;
@@ -56,6 +57,7 @@ async fn send_otp(
         return text(&state, &caller, phone, asked, locale).await;
     }
     let (email, options) = mail(asked, &query, locale)?;
+    mail_domain::check(&state, &email).await?;
     let arguments = [Argument::text(email), Argument::Json(options.value())];
     state.db.call(&caller, "select auth.send_otp($1, $2)", &arguments).await?;
     Ok(nothing())
@@ -87,6 +89,7 @@ async fn send_magic_link(
 ) -> Result<Response> {
     captcha::check(&state, &caller, peer.0, asked.gotrue_meta_security.as_ref()).await?;
     let (email, options) = mail(asked, &Query::default(), locale)?;
+    mail_domain::check(&state, &email).await?;
     let arguments = [Argument::text(email), Argument::Text(query.redirect_to()), Argument::Json(options.value())];
     state.db.call(&caller, "select auth.send_magic_link($1, $2, $3)", &arguments).await?;
     Ok(nothing())

@@ -13,6 +13,7 @@ use crate::answer::{self, Way};
 use crate::captcha::{self, MetaSecurity};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
+use crate::mail_domain;
 use crate::request::{Challenge, Json, Locale, Options, Query, given, no_phone, nothing};
 use crate::server::{Peer, State};
 use crate::shapes;
@@ -61,6 +62,7 @@ async fn sign_up(
     let Some(password) = given(body.password) else {
         return Err(Error::validation("signup requires a valid password"));
     };
+    mail_domain::check(&state, &email).await?;
     let challenge =
         Challenge { code_challenge: body.code_challenge, code_challenge_method: body.code_challenge_method };
     let options =

@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::answer;
 use crate::db::{Argument, Caller};
 use crate::error::Result;
+use crate::mail_domain;
 use crate::request::{Challenge, Json, Locale, Options, Query, SignedIn, given};
 use crate::server::State;
 use crate::shapes;
@@ -57,6 +58,9 @@ async fn update_user(
     query: Query,
     Json(changes): Json<Changes>,
 ) -> Result<Response> {
+    if let Some(email) = given(changes.email.clone()) {
+        mail_domain::check(&state, &email).await?;
+    }
     let options = Options::default().with("redirect_to", query.redirect_to()).with("locale", locale.clone());
     let mut calls = calls(&caller, changes, options, locale);
     calls.push(("select auth.get_user()", Vec::new()));
