@@ -495,6 +495,7 @@ comment on column auth.recovery_codes.code_hash is 'Keyed digest of the code, bo
 comment on column auth.recovery_codes.created_at is 'When the set was made.';
 comment on column auth.recovery_codes.used_at is 'When it was used; null: it is good.';
 
+comment on column auth.sessions.factor_id is 'Second factor that was used, or passkey that has verified its user.';
 alter table auth.users add column awaits_approval boolean not null default false;
 comment on column auth.users.username is 'Public name, unique: 3 to 32 letters a to z, digits, and . _ - between them; auth.public_profile finds by it.';
 comment on column auth.users.awaits_approval is 'Refused with user_banned until an administrator approves it (require_approval).';
@@ -1993,7 +1994,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'delete_passkey_wrapper';
 
 comment on function auth.delete_passkey(uuid, jsonb) is
-    'Deletes one of the caller''s passkeys: it signs nobody in any more. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s.';
+    'Deletes one of the caller''s passkeys: it signs nobody in any more, and sessions that are aal2 by it are aal1 at the next statement. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s.';
 
 create function auth.admin_list_passkeys(user_id uuid, options jsonb default '{}')
 returns jsonb

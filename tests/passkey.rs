@@ -393,6 +393,26 @@ fn a_stolen_session_changes_no_passkey() {
     ask(&mut app, token, "delete_passkey($1)", &[&passkey]).unwrap();
 }
 
+/// F070, B035: sessions that are aal2 by a passkey are not any more once it is deleted, also with the token that says so; those
+/// by another passkey are.
+#[test]
+fn a_deleted_passkey_raises_nothing() {
+    let database = with_passkeys(Cluster::shared());
+    let mut app = database.app();
+    let (_, mut first) = ada(&database);
+    let by_first = sign_in_with(&mut app, &mut first, |_| ()).unwrap();
+    let by_first = by_first["access_token"].as_str().unwrap();
+    let mut second = Authenticator::new(Algorithm::EdDsa);
+    let passkey = register(&mut app, by_first, &mut second).unwrap();
+    let by_second = sign_in_with(&mut app, &mut second, |_| ()).unwrap();
+    let by_second = by_second["access_token"].as_str().unwrap();
+    let level = |token: &str| acting(&mut database.app(), token, |tx| json(tx, "select to_jsonb(auth.aal())", &[]));
+    assert_eq!((level(by_first), level(by_second)), (json!("aal2"), json!("aal2")));
+    ask(&mut app, by_first, "delete_passkey($1)", &[&id(&passkey["id"])]).unwrap();
+    assert_eq!((level(by_first), level(by_second)), (json!("aal2"), json!("aal1")));
+    assert_eq!(code(ask(&mut app, by_second, "start_passkey_registration()", &[])), "insufficient_aal");
+}
+
 /// B014: an account has ten passkeys at most; a guest has none.
 #[test]
 fn ten_and_no_guests() {

@@ -46,8 +46,8 @@ pub struct Way<'a> {
     pub event_type: &'a str,
     /// An object: who was meant.
     pub data: Value,
-    /// Whether it was more than one factor already, such as a passkey that has verified its user.
-    pub is_multi_factor: bool,
+    /// What has shown more than one factor already: a passkey that has verified its user.
+    pub multi_factor: Option<Uuid>,
     /// What whoever has to use a second factor gets first.
     pub before_mfa: BeforeMfa,
 }
@@ -79,7 +79,7 @@ impl BeforeMfa {
 impl<'a> Way<'a> {
     /// By one factor.
     pub fn new(method: &'a str, provider: &'a str, event_type: &'a str, data: Value) -> Way<'a> {
-        Way { method, provider, event_type, data, is_multi_factor: false, before_mfa: BeforeMfa::Challenge }
+        Way { method, provider, event_type, data, multi_factor: None, before_mfa: BeforeMfa::Challenge }
     }
 
     /// By something that was mailed.
@@ -133,14 +133,14 @@ pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;
-    let missing = missing(user_id, way.method, way.is_multi_factor, &config)?;
+    let missing = missing(user_id, way.method, way.multi_factor.is_some(), &config)?;
     if missing == Some(Missing::SecondFactor) && way.before_mfa == BeforeMfa::Challenge {
         return challenge(user_id, &way, &config);
     }
     let opening = Opening {
         methods: json!([sessions::method(way.method)]),
-        aal: if way.is_multi_factor { sessions::AAL2 } else { sessions::AAL1 },
-        factor_id: None,
+        aal: if way.multi_factor.is_some() { sessions::AAL2 } else { sessions::AAL1 },
+        factor_id: way.multi_factor,
         restricted: missing.map(Missing::restriction),
     };
     open(user_id, &way, &opening, missing, &config)

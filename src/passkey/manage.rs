@@ -2,7 +2,7 @@
 
 use pgrx::JsonB;
 use pgrx::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{check_name, must_be_enabled, stored};
@@ -11,7 +11,7 @@ use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
-use crate::{config, enrollment, identity, mail, users};
+use crate::{config, enrollment, identity, mail, sessions, users};
 
 #[pg_extern(sql = false)]
 fn rename_passkey(id: Option<pgrx::Uuid>, name: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
@@ -43,14 +43,16 @@ fn delete(id: Option<pgrx::Uuid>, options: JsonArgument, signed_in: &mut Option<
     let id = from_pg(given(id, "id")?);
     enrollment::require_level(&asking)?;
     let done = Entry::done("passkey_deleted", user_id).in_session(asking.session_id);
-    remove(user_id, id, done.with(json!({"passkey_id": id})))
+    remove(user_id, id, done, json!({"passkey_id": id}))
 }
 
-fn remove(user_id: Uuid, id: Uuid, done: Entry<'_>) -> Result<()> {
+/// What the passkey has raised is of level aal1 again.
+fn remove(user_id: Uuid, id: Uuid, done: Entry<'_>, mut data: Value) -> Result<()> {
     if !stored::remove(user_id, id)? {
         return Err(Error::WebauthnCredentialNotFound);
     }
-    audit::record(&done)?;
+    data["sessions"] = json!(sessions::lower(user_id, id, false)?);
+    audit::record(&done.with(data))?;
     mail::notify("passkey_removed", user_id, None, json!({}), &*config::current()?)
 }
 
@@ -78,5 +80,5 @@ fn admin_delete(user_id: Option<pgrx::Uuid>, id: Option<pgrx::Uuid>, options: Js
     options::only(options, &[])?;
     let (user_id, id) = (from_pg(given(user_id, "user_id")?), from_pg(given(id, "id")?));
     let data = json!({"passkey_id": id, "by": backend::session_user()});
-    remove(user_id, id, Entry::done("passkey_deleted", user_id).with(data))
+    remove(user_id, id, Entry::done("passkey_deleted", user_id), data)
 }

@@ -165,7 +165,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'delete_passkey_wrapper';
 
 comment on function auth.delete_passkey(uuid, jsonb) is
-    'Deletes one of the caller''s passkeys: it signs nobody in any more. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s.';
+    'Deletes one of the caller''s passkeys: it signs nobody in any more, and sessions that are aal2 by it are aal1 at the next statement. For authenticated. 28000 no_authorization, insufficient_aal where the account has a second factor and the session is not aal2; 02000 webauthn_credential_not_found, the same for an unknown one and somebody else''s.';
 
 create function auth.admin_list_passkeys(user_id uuid, options jsonb default '{}')
 returns jsonb

@@ -149,6 +149,7 @@ fn verify(credential: &Value, spent: &Spent, config: &Config, user_id: &mut Opti
 
 fn let_in(proved: &Proved, before_mfa: BeforeMfa) -> Result<JsonB> {
     let data = json!({"method": "passkey", "passkey_id": proved.passkey.id, "uv": proved.is_multi_factor});
-    let way = Way { is_multi_factor: proved.is_multi_factor, ..Way::new("passkey", "passkey", "login_success", data) };
+    let multi_factor = proved.is_multi_factor.then_some(proved.passkey.id);
+    let way = Way { multi_factor, ..Way::new("passkey", "passkey", "login_success", data) };
     door::let_in(proved.passkey.user_id, way.before_mfa(before_mfa))
 }

@@ -27,7 +27,7 @@ comment on column auth.sessions.id is 'Session id, UUID version 7 (RFC 9562); cl
 comment on column auth.sessions.user_id is 'Who signed in.';
 comment on column auth.sessions.created_at is 'When they signed in.';
 comment on column auth.sessions.updated_at is 'When the row last changed.';
-comment on column auth.sessions.factor_id is 'Second factor that was used.';
+comment on column auth.sessions.factor_id is 'Second factor that was used, or passkey that has verified its user.';
 comment on column auth.sessions.aal is 'Authenticator assurance level (NIST SP 800-63B): aal1, aal2 or aal3.';
 comment on column auth.sessions.amr is 'Methods used and when: [{"method", "timestamp" in seconds}] (RFC 8176).';
 comment on column auth.sessions.not_after is 'Absolute end; null: none.';
