@@ -4,7 +4,7 @@
 #
 # BENCH_USERS (2000000) is the size of the large user table, BENCH_ROUNDS (5) the number of interleaved rounds; of the storm
 # of sign-ins there are BENCH_STORM_ROUNDS (3) of BENCH_STORM_SECONDS (10), with the gates BENCH_STORM_LIMITS (0,1024: 0 is
-# the default). BENCH_ONLY=measure, =storm, =passkey or =http leaves out the others.
+# the default). BENCH_ONLY=measure, =storm, =mfa or =http leaves out the others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 : "${AUTH_PG_PREFIX:?is set by ./dev bench}"
@@ -56,9 +56,10 @@ if only storm; then
     "${AUTH_PYTHON:-python3}" bench/storm.py --data "$WORK/data" --rounds "${BENCH_STORM_ROUNDS:-3}" \
         --seconds "${BENCH_STORM_SECONDS:-10}" --limits "${BENCH_STORM_LIMITS:-0,1024}"
 fi
-if only passkey; then
-    # Verifying alone, without the database around it.
-    cargo run --quiet --release -p auth-core --example passkey
+if only mfa; then
+    # Verifying alone, then with the database around it.
+    cargo run --quiet --release -p auth-core --example second_factors
+    "${AUTH_PYTHON:-python3}" bench/second_step.py --rounds "${BENCH_ROUNDS:-5}"
 fi
 if only http; then
     cargo build --quiet --release -p auth-sidecar
