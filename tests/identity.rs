@@ -253,7 +253,7 @@ fn the_role_is_one_that_the_login_may_take() {
     assert_eq!(uid(&mut app).unwrap(), None);
 }
 
-/// N12: policies see how and when somebody signed in.
+/// N12, F141, B035, B036: policies see how and when somebody signed in.
 #[test]
 fn fresh_and_aal_stand_in_policies() {
     let database = Cluster::shared().database();

@@ -47,7 +47,7 @@ fn raise(app: &mut Client, token: &str, ada: &Enrolled) -> Value {
     as_user(app, token, &format!("verify_totp('{}', '{}')", text(&challenge, "id"), ada.app.code_at(1)))
 }
 
-/// XD13, XD14, XE18: between the factors no token satisfies a policy, and what was issued there does nothing but take the second
+/// F141, XD13, XD14, XE18: between the factors no token satisfies a policy, and what was issued there does nothing but take the second
 /// step: not its access token, not its refresh token and its successors, and not after the session was raised either.
 #[test]
 fn between_the_steps_nobody_is_anybody() {

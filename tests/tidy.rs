@@ -124,7 +124,7 @@ fn a_backend_links_no_second_crypto_library_and_no_runtime() {
     assert!(!unwanted_packages("the extension", &broken, &["rsa"]).is_empty());
 }
 
-/// XF16: what decides whether a secret is right takes the same time for each wrong one.
+/// XF16, XE7: what decides whether a secret is right takes the same time for each wrong one; totp-rs compares codes with constant_time_eq.
 #[test]
 fn secrets_are_compared_in_constant_time() {
     assert_tidy(plain_comparisons(&repository()));
