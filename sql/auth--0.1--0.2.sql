@@ -598,6 +598,8 @@ comment on column auth.one_time_tokens.data is 'What else its purpose needs, suc
 
 alter table auth.pending_sign_ups drop constraint pending_sign_ups_instance_id_aud_email_key_key;
 create index pending_sign_ups_email on auth.pending_sign_ups (instance_id, aud, email_key, created_at);
+alter table auth.pending_sign_ups add column passkey jsonb;
+comment on column auth.pending_sign_ups.passkey is 'Row of auth.passkeys that the account gets, if any; its user_id is the account''s.';
 comment on table auth.pending_sign_ups is 'Sign-ups that wait for their code: no user exists before it is verified. Of each address the newest one is good.';
 
 create index users_created_at on auth.users (created_at, id);
@@ -1869,7 +1871,8 @@ create table auth.webauthn_challenges (
     kind text not null,
     challenge bytea not null,
     expires_at timestamptz not null,
-    created_at timestamptz not null default pg_catalog.clock_timestamp()
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    asked jsonb
 );
 create index webauthn_challenges_user_id on auth.webauthn_challenges (user_id);
 create index webauthn_challenges_expires_at on auth.webauthn_challenges (expires_at);
@@ -1877,12 +1880,13 @@ select pg_catalog.pg_extension_config_dump('auth.webauthn_challenges', '');
 
 comment on table auth.webauthn_challenges is 'Ceremonies under way. Rows are only added and deleted; each is used once.';
 comment on column auth.webauthn_challenges.id is 'Id that the answer of the start carries.';
-comment on column auth.webauthn_challenges.user_id is 'Whom it is for; null: whoever has a passkey. Of a sign-in by an address without passkeys it is nobody''s.';
+comment on column auth.webauthn_challenges.user_id is 'Whom it is for; null: whoever has a passkey. Of a sign-in by an address without passkeys it is nobody''s, of a sign-up that of the account that it makes.';
 comment on column auth.webauthn_challenges.session_id is 'Session that registers.';
-comment on column auth.webauthn_challenges.kind is 'registration or sign_in.';
+comment on column auth.webauthn_challenges.kind is 'registration, sign_in or sign_up.';
 comment on column auth.webauthn_challenges.challenge is '32 random bytes that the authenticator signs.';
 comment on column auth.webauthn_challenges.expires_at is 'When it ends.';
 comment on column auth.webauthn_challenges.created_at is 'When it was made.';
+comment on column auth.webauthn_challenges.asked is 'Of a sign-up: the email, data and options that it was begun with.';
 
 create function auth.start_passkey_registration(options jsonb default '{}')
 returns jsonb
@@ -1923,6 +1927,26 @@ as 'MODULE_PATHNAME', 'finish_passkey_sign_in_wrapper';
 
 comment on function auth.finish_passkey_sign_in(uuid, jsonb, jsonb) is
     'Signs in with what the browser gave: credential is its AuthenticationResponseJSON. Answers like auth.sign_in; the session is aal2 where the authenticator has verified its user. The challenge is spent, whatever comes of it. For anon, authenticated and service_role. 28000 webauthn_challenge_expired, webauthn_verification_failed, user_banned; 55000 passkey_disabled, email_not_confirmed; 53400 over_request_rate_limit; 22023 validation_failed.';
+
+create function auth.start_passkey_sign_up(email text, data jsonb default '{}', options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'start_passkey_sign_up_wrapper';
+
+comment on function auth.start_passkey_sign_up(text, jsonb, jsonb) is
+    'Begins to make an account with a passkey and without a password: {challenge_id, options, expires_at in seconds since 1970}; options is for navigator.credentials.create. data and options are those of auth.sign_up. Whether somebody has the address is not asked yet. Good for 5 minutes, once. For anon, authenticated and service_role. 22023 email_address_invalid, email_address_not_authorized, redirect_not_allowed, validation_failed; 55000 passkey_disabled, signup_disabled; 53400 over_request_rate_limit.';
+
+create function auth.finish_passkey_sign_up(challenge_id uuid, credential jsonb, name text default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'finish_passkey_sign_up_wrapper';
+
+comment on function auth.finish_passkey_sign_up(uuid, jsonb, text, jsonb) is
+    'Makes the account with the passkey that the browser made, and answers and refuses like auth.sign_up; a session is aal2 where the authenticator has verified its user. credential is its RegistrationResponseJSON, name what the passkey is called, at most 120 characters. A refused answer of the authenticator spends the challenge. For anon, authenticated and service_role. 28000 webauthn_challenge_expired, webauthn_verification_failed; 23505 webauthn_credential_exists, email_exists; 55000 passkey_disabled, signup_disabled; 53400 over_request_rate_limit, over_email_send_rate_limit; 22023 validation_failed.';
 
 create function auth.passkeys_of(user_id uuid)
 returns table (
@@ -2242,6 +2266,7 @@ grant execute on function
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
     auth.start_passkey_sign_in(text, jsonb), auth.finish_passkey_sign_in(uuid, jsonb, jsonb),
+    auth.start_passkey_sign_up(text, jsonb, jsonb), auth.finish_passkey_sign_up(uuid, jsonb, text, jsonb),
     auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
     auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;

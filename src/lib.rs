@@ -35,6 +35,7 @@ mod mail;
 // door
 mod door;
 mod enrollment;
+mod sign_up;
 
 // ways in
 mod password;

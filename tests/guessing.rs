@@ -34,7 +34,7 @@ const GUESSABLE_BY_A_CODE: [(&str, &str); 4] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 77] = [
+const NOT_GUESSABLE: [&str; 79] = [
     "aal",
     "admin_create_user",
     "admin_delete_factor",
@@ -64,6 +64,7 @@ const NOT_GUESSABLE: [&str; 77] = [
     "exchange_code",
     "finish_passkey_registration",
     "finish_passkey_sign_in",
+    "finish_passkey_sign_up",
     "fresh",
     "get_recovery_codes",
     "get_session",
@@ -106,6 +107,7 @@ const NOT_GUESSABLE: [&str; 77] = [
     "sign_up_with_email",
     "start_passkey_registration",
     "start_passkey_sign_in",
+    "start_passkey_sign_up",
     "uid",
     "unenroll_factor",
     "update_user",

@@ -350,6 +350,7 @@ fn passkeys(mallory: &mut Client, admin: &mut Client, root: &mut Client, called:
     for call in ["auth.start_passkey_sign_in()", "auth.start_passkey_sign_in('bob@example.org'::pg_catalog.text)"] {
         ask(mallory, &format!("select {call}"), &[]);
     }
+    ask(mallory, &format!("select auth.start_passkey_sign_up('new@example.org'{text})"), &[]);
     let answer = ask(mallory, &format!("select auth.sign_in($1{text}, $2{text})"), &[&"bob@example.org", &PASSWORD]);
     mallory.batch_execute("begin").unwrap();
     ask(mallory, &format!("select auth.authenticate($1{text})"), &[&answer["access_token"].as_str()]);
@@ -363,6 +364,7 @@ fn passkeys(mallory: &mut Client, admin: &mut Client, root: &mut Client, called:
         format!("auth.rename_passkey({id}, 'x'::pg_catalog.text)"),
         format!("auth.delete_passkey({id})"),
         format!("auth.finish_passkey_sign_in({id}, '{{}}'::pg_catalog.jsonb)"),
+        format!("auth.finish_passkey_sign_up({id}, '{{}}'::pg_catalog.jsonb)"),
     ] {
         mallory.batch_execute("savepoint refused").unwrap();
         let refusal = refused(mallory.query_one(&format!("select {call}"), &[]));
@@ -378,6 +380,7 @@ fn passkeys(mallory: &mut Client, admin: &mut Client, root: &mut Client, called:
         "rename_passkey",
         "delete_passkey",
         "finish_passkey_sign_in",
+        "finish_passkey_sign_up",
         "admin_delete_passkey",
     ];
     called.extend(refused.map(str::to_owned));

@@ -91,6 +91,7 @@ fn ways_in_need_a_captcha() {
         "/recover",
         "/resend",
         "/passkeys/authentication/options",
+        "/passkeys/sign-up/options",
     ] {
         for token in [None, Some(""), Some("bad")] {
             let reply = sidecar.post(path).json(&with_captcha(account.clone(), token)).send();

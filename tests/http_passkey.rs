@@ -116,6 +116,55 @@ fn routes_and_statuses() {
     refused(&off, 404, "passkey_disabled");
 }
 
+/// B013: an account by a passkey over HTTP: the options of the mail are those of /signup, the answer is its too, in each mode; of a
+/// taken address as of a free one.
+#[test]
+fn signing_up() {
+    let database = with_passkeys(Cluster::shared()).without_limits();
+    let sidecar = sidecar(&database);
+    let start = |body: Value| sidecar.post("/passkeys/sign-up/options").json(&body).send();
+    let finish = |started: &Value, authenticator: &mut Authenticator| {
+        let credential = authenticator.create(&started["options"], ORIGIN).json();
+        let finish =
+            json!({"challenge_id": started["challenge_id"], "credential": credential, "friendly_name": "phone"});
+        sidecar.post("/passkeys/sign-up/verify").json(&finish).send()
+    };
+    refused(&start(json!({})), 400, "validation_failed");
+    refused(&start(json!({"email": "no address"})), 400, "email_address_invalid");
+    refused(&start(json!({"email": "ada@example.org", "code_challenge": "x"})), 400, "validation_failed");
+    let started = start(json!({"email": "ada@example.org", "data": {"name": "Ada"}}));
+    assert_eq!((started.status, started.header("cache-control")), (200, "no-store"), "{started:?}");
+    let session = finish(&started.json(), &mut Authenticator::new(Algorithm::Es256));
+    assert_eq!(session.status, 200, "{session:?}");
+    let session = session.json();
+    assert_eq!((claims(text(&session["access_token"]))["aal"].as_str(), session.get("status")), (Some("aal2"), None));
+    assert_eq!(session["user"]["user_metadata"], json!({"name": "Ada"}));
+    let listed = sidecar.get("/passkeys").bearer(text(&session["access_token"])).send().json();
+    assert_eq!(listed[0]["friendly_name"], "phone");
+    let taken = finish(&start(json!({"email": "ada@example.org"})).json(), &mut Authenticator::new(Algorithm::EdDsa));
+    refused(&taken, 422, "email_exists");
+
+    crate::refresh::configure(&database, json!({"signup_mode": "confirm", "site_url": "https://app.example.org"}));
+    let asked = "/passkeys/sign-up/options?redirect_to=https%3A%2F%2Fapp.example.org%2Fwelcome";
+    let mut answers = Vec::new();
+    for email in ["bob@example.org", "ada@example.org"] {
+        let started = sidecar.post(asked).json(&json!({"email": email})).send().json();
+        let reply = finish(&started, &mut Authenticator::new(Algorithm::Es256));
+        let user = reply.json();
+        assert_eq!((reply.status, &user["email"], user.get("access_token")), (200, &json!(email), None), "{reply:?}");
+        answers.push(user.as_object().unwrap().keys().cloned().collect::<Vec<_>>());
+    }
+    assert_eq!(answers[0], answers[1]);
+    let mails = auth_harness::mails(&database);
+    assert_eq!(mails[0].payload["redirect_to"], "https://app.example.org/welcome");
+    assert_eq!((&*mails[1].kind, &*mails[1].recipient), ("existing_account", "ada@example.org"));
+
+    crate::refresh::configure(&database, json!({"enable_signup": false}));
+    refused(&start(json!({"email": "cyd@example.org"})), 422, "signup_disabled");
+    crate::refresh::configure(&database, json!({"enable_passkeys": false}));
+    refused(&start(json!({"email": "cyd@example.org"})), 404, "passkey_disabled");
+}
+
 /// F073: phones find the apps that belong to the site at its root, where some are set.
 #[test]
 fn files_of_apps() {

@@ -96,6 +96,7 @@ mod pages;
 mod passkey;
 mod passkey_forged;
 mod passkey_limits;
+mod passkey_sign_up;
 mod password_change;
 mod password_policy;
 mod phone_change;

@@ -5,9 +5,10 @@ use auth_harness::{Client, Cluster, Database, Person, acting, claims, json, refu
 use serde_json::{Value, json};
 
 use crate::guard::{RIGHT, guarded};
-use crate::mfa::{Enrolled, ada, as_user, enroll, forget_steps, said_as};
-use crate::otp::{answer, said};
+use crate::mfa::{Enrolled, ada, as_user, count, enroll, forget_steps, said_as};
+use crate::otp::{answer, mailed, said};
 use crate::refresh::{configure, refresh};
+use crate::sms::{ADA, texted, texting};
 
 /// Rows that everybody who is signed in may see, and rows for two factors.
 fn with_rows(database: &Database) {
@@ -250,4 +251,34 @@ fn what_happens_between_the_steps_counts() {
     let call = "update_password($$correct horse battery$$, $$staple correct horse$$)";
     as_user(&mut app, &ada.person.access_token, call);
     assert_eq!(said(&mut app, "verify_totp($1, $2)", &[&token, &ada.app.code_at(1)]), "mfa_challenge_expired");
+}
+
+/// XA1, XA4: an account that somebody made in advance keeps nobody out by a second factor: whoever proves its address or number where
+/// nobody had is in, and the factor and the recovery codes are gone; of a proved account they stay.
+#[test]
+fn factors_of_an_account_made_in_advance() {
+    for (way, is_proved) in ["code", "reset", "sms"].into_iter().flat_map(|way| [(way, false), (way, true)]) {
+        let database = texting(Cluster::shared(), json!({"reset_returns_session": true, "security_notices": false}));
+        let (mut app, ada) = (database.app(), ada(&database));
+        let email = ada.person.email.as_str();
+        let given = "update auth.users set phone = '4915112345678', email_confirmed_at = case when $1 then now() end";
+        database.superuser().execute(given, &[&is_proved]).unwrap();
+        let outcome = match way {
+            "code" => {
+                let mail = mailed(&database, "send_otp($1)", &[&email]);
+                said(&mut app, "verify_otp($1, $2)", &[&email, &mail.code()])
+            }
+            "reset" => {
+                let mail = mailed(&database, "request_password_reset($1)", &[&email]);
+                said(&mut app, "reset_password($1, 'staple correct horse')", &[&mail.token()])
+            }
+            _ => {
+                let sms = texted(&database, ADA);
+                said(&mut app, "verify_sms_otp($1, $2)", &[&ADA, &sms.code()])
+            }
+        };
+        assert_eq!(outcome, if is_proved { "mfa_required" } else { "session" }, "{way} {is_proved}");
+        let left = (count(&database, "mfa_factors"), count(&database, "recovery_codes"));
+        assert_eq!(left, if is_proved { (1, 10) } else { (0, 0) }, "{way} {is_proved}");
+    }
 }

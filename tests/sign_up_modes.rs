@@ -18,7 +18,7 @@ fn confirming(mode: &str) -> Database {
 }
 
 /// What kind of values an object has: a text that is a time, an id, or the same wherever it stands.
-fn shape(value: &Value) -> Value {
+pub fn shape(value: &Value) -> Value {
     match value {
         Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
         Value::Array(items) => items.iter().map(shape).collect(),

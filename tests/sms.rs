@@ -234,7 +234,7 @@ fn asked_for_again() {
 }
 
 /// F061: a number that an administrator gave an account is proved by its code: where nothing else of the account was proved,
-/// its password and sessions end; where the address was, they stay. Banned is banned.
+/// its password, passkeys and sessions end; where the address was, they stay. Banned is banned.
 #[test]
 fn a_number_that_an_administrator_gave() {
     let database = texting(Cluster::shared(), json!({}));
@@ -248,6 +248,8 @@ fn a_number_that_an_administrator_gave() {
                 &[&person.user_id, &phone, &is_mailed],
             )
             .unwrap();
+        let own = "insert into auth.passkeys (user_id, credential_id, public_key) values ($1, $2, '')";
+        superuser.execute(own, &[&person.user_id, &person.user_id.as_bytes().as_slice()]).unwrap();
         let sms = texted(&database, &phone);
         assert_eq!(sms.payload["user"]["id"], json!(person.user_id.to_string()));
         let session = answer(&mut app, "verify_sms_otp($1, $2)", &[&phone, &sms.code()]).unwrap();
@@ -258,6 +260,7 @@ fn a_number_that_an_administrator_gave() {
         assert_eq!(identities.len(), 2);
         let expected = if is_mailed { "session" } else { "invalid_credentials" };
         assert_eq!(said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]), expected);
+        assert_eq!(count(&database, &format!("passkeys where user_id = '{}'", person.user_id)), i64::from(is_mailed));
         let sms = texted(&database, &phone);
         let ban = "update auth.users set banned_until = now() + interval '1 h' where id = $1";
         superuser.execute(ban, &[&person.user_id]).unwrap();

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::cookies;
 use crate::db::Argument;
 use crate::error::{Error, Result, json_bytes};
+use crate::request::nothing;
 
 /// How somebody came in, for the counter of sign-ins.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -87,6 +88,15 @@ pub fn session_kept(config: &Config, request: &HeaderMap, mut answer: Value, way
         headers.append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+/// What a sign-up has come to: a session, or the user alone where the address is to be proved or the account approved first.
+pub fn signed_up(config: &Config, request: &HeaderMap, mut answer: Value) -> Response {
+    match answer["status"].as_str() {
+        Some("session") => session(config, request, answer, Way::SignUp),
+        Some("confirmation_sent" | "approval_pending") => json(&answer["user"].take()),
+        _ => nothing(),
+    }
 }
 
 pub fn approval_pending() -> Error {

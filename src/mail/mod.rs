@@ -172,9 +172,14 @@ pub fn hand_out(user_id: Uuid, mail: &Mail<'_>, config: &Config) -> Result<Hande
 }
 
 /// Mails the token of a sign-up that waits for it.
-pub fn send_sign_up(encrypted_password: Option<&str>, mail: &Mail<'_>, config: &Config) -> Result<()> {
+pub fn send_sign_up(
+    encrypted_password: Option<&str>,
+    passkey: Option<&Value>,
+    mail: &Mail<'_>,
+    config: &Config,
+) -> Result<()> {
     let code = fixed_code(mail.to, config);
-    let pending = Pending { email: mail.to.address(), encrypted_password };
+    let pending = Pending { email: mail.to.address(), encrypted_password, passkey };
     let issued = tokens::issue_sign_up(&pending, &request(mail, code.as_deref(), config))?;
     match code {
         Some(_) => Ok(()),

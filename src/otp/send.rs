@@ -96,7 +96,7 @@ fn try_send(email: Option<&str>, redirect_to: Option<&str>, options: JsonArgumen
             && users::check_address(&asked.email).is_ok() =>
         {
             let mail = Mail { purpose: Purpose::SignUp, data: Value::Object(data), ..mail };
-            mail::send_sign_up(None, &mail, &config)?;
+            mail::send_sign_up(None, None, &mail, &config)?;
         }
         None => {}
     }
@@ -127,7 +127,7 @@ fn try_sign_up_with_email(email: Option<&str>, data: JsonArgument, options: Json
         None if is_free(&asked)? => {
             let mail = Mail::new(Purpose::SignUp, "confirmation", &asked.email, &wish);
             let mail = Mail { data: Value::Object(data), ..mail };
-            mail::send_sign_up(None, &mail, &config)?;
+            mail::send_sign_up(None, None, &mail, &config)?;
         }
         None => {}
     }
@@ -173,7 +173,8 @@ fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     match tokens::find_sign_up(asked.email.key())? {
         Some(waiting) => {
             let hash = waiting.encrypted_password.as_deref();
-            mail::send_sign_up(hash, &mail(Purpose::SignUp, waiting.data.clone()), config)
+            let mail = mail(Purpose::SignUp, waiting.data.clone());
+            mail::send_sign_up(hash, waiting.passkey.as_ref(), &mail, config)
         }
         None => Ok(()),
     }

@@ -281,8 +281,10 @@ fn make_account(found: &Found, encrypted_password: Option<String>) -> Result<Uui
     let Value::Object(user_metadata) = found.data.clone() else { return Err(Error::OtpExpired) };
     let hash = encrypted_password.as_deref().or(found.encrypted_password.as_deref());
     users::create(NewUser {
+        id: found.passkey.as_ref().and_then(|passkey| passkey["user_id"].as_str()?.parse().ok()),
         email: Some(&email),
         encrypted_password: hash,
+        passkey: found.passkey.as_ref(),
         is_email_confirmed: true,
         user_metadata,
         ..NewUser::default()

@@ -1,4 +1,4 @@
-//! Passkeys: registering them while signed in, signing in with them, and looking after them (WebAuthn Level 3).
+//! Passkeys: registering them while signed in, signing in and up with them, and looking after them (WebAuthn Level 3).
 //!
 //! Promises: an answer of an authenticator is good for one challenge, once, by one caller, although that one rolls back; only
 //! for our relying party, from our origins, with the key of the passkey's owner; aal2 only where the authenticator has
@@ -6,13 +6,14 @@
 //! answer; a registration in somebody else's session; a cloned authenticator; a stolen session that adds a passkey of its
 //! own. Attestation is not asked for, so what model an authenticator is rests on its own word.
 //!
-//! `challenge` holds what was asked, `stored` the rows, `register` and `sign_in` are the ceremonies, `manage` the rest; the
-//! bytes are verified in `core/src/webauthn.rs`.
+//! `challenge` holds what was asked, `stored` the rows, `register`, `sign_in` and `sign_up` are the ceremonies, `manage` the
+//! rest; the bytes are verified in `core/src/webauthn.rs`.
 
 mod challenge;
 mod manage;
 mod register;
 mod sign_in;
+mod sign_up;
 mod stored;
 
 use auth_core::webauthn::{Expected, LONGEST_RESPONSE, Refused};

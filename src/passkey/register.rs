@@ -52,28 +52,33 @@ fn start(options: JsonArgument, signed_in: &mut Option<Uuid>) -> Result<JsonB> {
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     let existing = stored::descriptors(user_id)?;
     let whom = For { user_id: Some(user_id), session_id: Some(session_id) };
-    let rp = &config.webauthn;
-    challenge::start(Kind::Registration, whom, |challenge| {
-        json!({
-            "rp": {"id": rp.rp_id, "name": rp.rp_name},
-            "user": describe(user_id, &user),
-            "challenge": challenge,
-            "pubKeyCredParams": ALGORITHMS.map(|number| json!({"type": "public-key", "alg": number})),
-            "timeout": TTL_SECONDS * 1000,
-            "excludeCredentials": existing,
-            "authenticatorSelection": {
-                "residentKey": "required",
-                "requireResidentKey": true,
-                "userVerification": rp.user_verification,
-            },
-            "attestation": "none",
-        })
+    challenge::start(Kind::Registration, whom, None, |challenge| {
+        creation(challenge, describe(user_id, &user), existing, &config)
     })
     .map(JsonB)
 }
 
+/// What a browser is told of a passkey that is to be made (PublicKeyCredentialCreationOptionsJSON).
+pub fn creation(challenge: String, user: Value, existing: Vec<Value>, config: &Config) -> Value {
+    let rp = &config.webauthn;
+    json!({
+        "rp": {"id": rp.rp_id, "name": rp.rp_name},
+        "user": user,
+        "challenge": challenge,
+        "pubKeyCredParams": ALGORITHMS.map(|number| json!({"type": "public-key", "alg": number})),
+        "timeout": TTL_SECONDS * 1000,
+        "excludeCredentials": existing,
+        "authenticatorSelection": {
+            "residentKey": "required",
+            "requireResidentKey": true,
+            "userVerification": rp.user_verification,
+        },
+        "attestation": "none",
+    })
+}
+
 /// The account as authenticators show it: the id is what a sign-in without an address comes back with.
-fn describe(user_id: Uuid, user: &Value) -> Value {
+pub fn describe(user_id: Uuid, user: &Value) -> Value {
     let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
     let name = [&user["email"], &user["phone"], &user["username"]].into_iter().find_map(text);
     let name = name.unwrap_or_else(|| user_id.to_string());

@@ -50,7 +50,7 @@ fn start(email: Option<&str>, options: JsonArgument) -> Result<JsonB> {
         }
     };
     let rp = &config.webauthn;
-    challenge::start(Kind::SignIn, For { user_id, session_id: None }, |challenge| {
+    challenge::start(Kind::SignIn, For { user_id, session_id: None }, None, |challenge| {
         json!({
             "challenge": challenge,
             "timeout": TTL_SECONDS * 1000,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::platform::backend::{from_pg, to_pg};
-use crate::platform::error::Result;
+use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
 
 /// What verifying a sign-in needs.
@@ -83,6 +83,14 @@ pub fn add(user_id: Uuid, made: &Registered, name: Option<&str>) -> Result<Optio
         name.into(),
     ];
     ADD.first(&arguments, |row| row.required(1).map(from_pg))
+}
+
+/// Takes back one that was added, as a row of JSON.
+pub fn take_back(id: Uuid) -> Result<Value> {
+    static TAKE_BACK: Query =
+        Query::write("delete from auth.passkeys as p where p.id = $1 returning to_jsonb(p)", &[Type::UUIDOID]);
+    let row = TAKE_BACK.first(&[to_pg(id).into()], |row| row.required::<JsonB>(1))?;
+    row.map(|JsonB(row)| row).ok_or_else(|| Error::Internal("a new passkey is gone".into()))
 }
 
 pub fn count(user_id: Uuid) -> Result<i64> {

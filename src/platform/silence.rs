@@ -57,6 +57,7 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"confirm_totp",
     b"disable_totp",
     b"finish_passkey_sign_in",
+    b"finish_passkey_sign_up",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

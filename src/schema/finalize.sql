@@ -74,6 +74,7 @@ grant execute on function
     auth.request_password_reset(text, text, jsonb), auth.reset_password(text, text, jsonb),
     auth.reset_password_with_code(text, text, text, jsonb),
     auth.start_passkey_sign_in(text, jsonb), auth.finish_passkey_sign_in(uuid, jsonb, jsonb),
+    auth.start_passkey_sign_up(text, jsonb, jsonb), auth.finish_passkey_sign_up(uuid, jsonb, text, jsonb),
     auth.redirect_allowed(text), auth.public_settings(), auth.get_user(jsonb), auth.version(), auth.public_profile(text),
     auth.authenticate_request()
 to anon, authenticated, service_role, auth_sidecar;

@@ -25,9 +25,11 @@ pub struct Found {
     pub data: Value,
     /// Microseconds since 2000-01-01.
     pub expires_at: i64,
-    /// Of a sign-up: its address and hash.
+    /// Of a sign-up: its address, and what it is to be signed in to by.
     pub email: Option<String>,
     pub encrypted_password: Option<String>,
+    /// A row of auth.passkeys with the id that the account gets.
+    pub passkey: Option<Value>,
     code_hash: Option<Vec<u8>>,
 }
 
@@ -35,7 +37,7 @@ pub struct Found {
 pub fn find_by_link(link: &str) -> Result<Option<Found>> {
     static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
-            null::text, null::text, t.code_hash
+            null::text, null::text, t.code_hash, null::jsonb
         from auth.one_time_tokens as t
         where t.link_hash = $1 and t.expires_at > clock_timestamp()
             and not exists (
@@ -43,7 +45,7 @@ pub fn find_by_link(link: &str) -> Result<Option<Found>> {
                 where n.user_id = t.user_id and n.purpose = t.purpose and n.created_at > t.created_at)
         union all
         select p.id, 'sign_up', null, p.email_key, p.redirect_to, p.code_challenge, p.data, p.expires_at,
-            p.email, p.password, p.code_hash
+            p.email, p.password, p.code_hash, p.passkey
         from auth.pending_sign_ups as p
         where p.link_hash = $1 and p.expires_at > clock_timestamp()
             and not exists (
@@ -65,7 +67,7 @@ pub fn find_by_code(
 ) -> Result<Option<Found>> {
     static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
-            null::text, null::text, t.code_hash
+            null::text, null::text, t.code_hash, null::jsonb
         from auth.one_time_tokens as t
         where t.relates_to = $2 and (t.user_id = $1 or t.purpose in ('email_change', 'phone_change'))
             and t.code_expires_at > clock_timestamp()
@@ -74,7 +76,7 @@ pub fn find_by_code(
                 where n.user_id = t.user_id and n.purpose = t.purpose and n.created_at > t.created_at)
         union all
         select p.id, 'sign_up', null, p.email_key, p.redirect_to, p.code_challenge, p.data, p.expires_at,
-            p.email, p.password, p.code_hash
+            p.email, p.password, p.code_hash, p.passkey
         from auth.pending_sign_ups as p
         where p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
             and p.email_key = $2 and p.code_expires_at > clock_timestamp()
@@ -103,7 +105,7 @@ pub fn find_by_code(
 pub fn find_by_purpose(user_id: Uuid, purpose: Purpose) -> Result<Option<Found>> {
     static FIND: Query = Query::write(
         "select t.id, t.purpose, t.user_id, t.relates_to, t.redirect_to, t.code_challenge, t.data, t.expires_at,
-            null::text, null::text, t.code_hash
+            null::text, null::text, t.code_hash, null::jsonb
         from auth.one_time_tokens as t
         where t.user_id = $1 and t.purpose = $2 and t.expires_at > clock_timestamp()
         order by t.created_at desc
@@ -138,11 +140,11 @@ pub fn latest_by_address(purpose: Purpose, address_key: &str) -> Result<Option<U
     Ok(LATEST.first(&[address_key.into(), purpose.name().into()], |row| row.required(1))?.map(from_pg))
 }
 
-/// The newest sign-up that waits for an address; without its password where the caller's snapshot may be older than another.
+/// The newest sign-up that waits for an address; without its password and passkey where the caller's snapshot may be older than another.
 pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
     static FIND: Query = Query::write(
         "select p.id, 'sign_up', null::uuid, p.email_key, p.redirect_to, p.code_challenge, p.data, p.expires_at,
-            p.email, p.password, p.code_hash
+            p.email, p.password, p.code_hash, p.passkey
         from auth.pending_sign_ups as p
         where p.instance_id = '00000000-0000-0000-0000-000000000000' and p.aud = 'authenticated'
             and p.email_key = $1 and p.expires_at > clock_timestamp()
@@ -152,7 +154,7 @@ pub fn find_sign_up(address_key: &str) -> Result<Option<Found>> {
     );
     let found = FIND.first(&[address_key.into()], read)?;
     Ok(found.map(|found| match backend::snapshot_is_fixed() {
-        true => Found { encrypted_password: None, ..found },
+        true => Found { encrypted_password: None, passkey: None, ..found },
         false => found,
     }))
 }
@@ -170,5 +172,6 @@ fn read(row: &Row<'_>) -> Result<Found> {
         email: row.optional(9)?,
         encrypted_password: row.optional(10)?,
         code_hash: row.optional(11)?,
+        passkey: row.optional::<JsonB>(12)?.map(|JsonB(passkey)| passkey),
     })
 }

@@ -45,6 +45,7 @@ pub struct Issued {
 pub struct Pending<'a> {
     pub email: &'a str,
     pub encrypted_password: Option<&'a str>,
+    pub passkey: Option<&'a Value>,
 }
 
 /// A new token for an account. The ones before it stay where they are, void: whoever removed them here would, in a transaction
@@ -110,8 +111,8 @@ pub fn issue_sign_up(pending: &Pending<'_>, request: &Request<'_>) -> Result<Iss
     static INSERT: Query = Query::write(
         "insert into auth.pending_sign_ups
             (id, email, password, data, link_hash, code_hash, code_expires_at, expires_at, redirect_to, code_challenge,
-            created_at)
-        values ($1, $2, $3, $10, $4, $5, $6, $7, $8, $9, clock_timestamp())",
+            passkey, created_at)
+        values ($1, $2, $3, $10, $4, $5, $6, $7, $8, $9, $11, clock_timestamp())",
         &[
             Type::UUIDOID,
             Type::TEXTOID,
@@ -122,6 +123,7 @@ pub fn issue_sign_up(pending: &Pending<'_>, request: &Request<'_>) -> Result<Iss
             Type::TIMESTAMPTZOID,
             Type::TEXTOID,
             Type::TEXTOID,
+            Type::JSONBOID,
             Type::JSONBOID,
         ],
     );
@@ -137,6 +139,7 @@ pub fn issue_sign_up(pending: &Pending<'_>, request: &Request<'_>) -> Result<Iss
         request.redirect_to.into(),
         request.code_challenge.into(),
         JsonB(request.data.clone()).into(),
+        pending.passkey.cloned().map(JsonB).into(),
     ])?;
     Ok(issued)
 }

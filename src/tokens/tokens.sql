@@ -47,7 +47,8 @@ create table auth.pending_sign_ups (
     expires_at timestamptz not null,
     redirect_to text,
     code_challenge text,
-    created_at timestamptz not null default pg_catalog.clock_timestamp()
+    created_at timestamptz not null default pg_catalog.clock_timestamp(),
+    passkey jsonb
 );
 create index pending_sign_ups_email on auth.pending_sign_ups (instance_id, aud, email_key, created_at);
 select pg_catalog.pg_extension_config_dump('auth.pending_sign_ups', '');
@@ -67,3 +68,4 @@ comment on column auth.pending_sign_ups.expires_at is 'When the link, and so the
 comment on column auth.pending_sign_ups.redirect_to is 'Where the link leads.';
 comment on column auth.pending_sign_ups.code_challenge is 'PKCE challenge of the request (RFC 7636).';
 comment on column auth.pending_sign_ups.created_at is 'When it was made.';
+comment on column auth.pending_sign_ups.passkey is 'Row of auth.passkeys that the account gets, if any; its user_id is the account''s.';

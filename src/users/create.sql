@@ -28,5 +28,10 @@ with account as (
 ), password as (
     insert into auth.password_state (user_id)
     select id from account where encrypted_password is not null
+), passkey as (
+    insert into auth.passkeys
+    select p.*
+    from account join jsonb_populate_record(null::auth.passkeys, $15) as p on p.user_id = account.id
+    on conflict do nothing
 )
 select 1 from account

@@ -48,6 +48,8 @@ pub struct NewUser<'a> {
     /// E.164 without the plus.
     pub phone: Option<String>,
     pub encrypted_password: Option<&'a str>,
+    /// A row of auth.passkeys whose user_id is `id`.
+    pub passkey: Option<&'a Value>,
     pub is_email_confirmed: bool,
     pub is_phone_confirmed: bool,
     /// None: authenticated.
@@ -228,6 +230,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
             Type::BOOLOID,
             Type::BOOLOID,
             Type::BOOLOID,
+            Type::JSONBOID,
         ],
     );
     new.email.map_or(Ok(()), check_address)?;
@@ -253,6 +256,7 @@ pub fn create(new: NewUser<'_>) -> Result<Uuid> {
         new.is_anonymous.into(),
         new.is_invited.into(),
         awaits_approval.into(),
+        new.passkey.cloned().map(JsonB).into(),
     ];
     // The address may also be a second one of another account: that index speaks through an error.
     let created =

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer, request } from 'node:http';
 import test, { after, before } from 'node:test';
 
-import { PASSWORD, person, sql } from './stage.mjs';
+import { PASSWORD, address, mail, person, sql } from './stage.mjs';
 import { accessible, at, close, holdsNoToken, open, send, visitor } from './pages_stage.mjs';
 
 const API = `http://localhost:${process.env.PORT}/auth/v1`;
@@ -88,6 +88,60 @@ test('a passkey is registered, signs in by the field or by the button, is rename
   await page.getByText('That passkey does not work here.').waitFor();
   assert.equal(at(page), '/sign-in');
   assert.equal(alerted, false);
+});
+
+// From the button of the sign-up page to the page that follows.
+async function signUp(page, email, next) {
+  await page.goto(`${API}/sign-up`);
+  await page.getByLabel('E-mail address').fill(email);
+  await Promise.all([page.waitForURL(next), page.getByRole('button', { name: 'Sign up with a passkey' }).click()]);
+  await holdsNoToken(page);
+}
+
+test('an account begins with a passkey and no password', async () => {
+  const email = address('new');
+  const { context, page } = await visitor('/sign-up', {}, API);
+  await device(context, page);
+  await page.getByRole('button', { name: 'Sign up with a passkey' }).waitFor();
+  await accessible(page, 'signing up by passkey');
+  await page.getByLabel('E-mail address').fill('no address');
+  await page.getByRole('button', { name: 'Sign up with a passkey' }).click();
+  await page.getByText('Enter an e-mail address').waitFor();
+  assert.equal(at(page), '/sign-up');
+
+  await signUp(page, email, /\/sign-up\/code$/);
+  assert.equal(await page.getByLabel('E-mail address').inputValue(), email);
+  await page.goto(`${API}/account`);
+  assert.equal(at(page), '/sign-in');
+  const { code } = await mail(email, /confirm/i);
+  await page.goto(`${API}/sign-up/code`);
+  await page.getByLabel('Code from the mail').fill('000000');
+  await send(page, 'Continue');
+  assert.equal(at(page), '/sign-up/code');
+  await page.getByLabel('Code from the mail').fill(code);
+  await send(page, 'Continue');
+  assert.equal(at(page), '/account');
+  await send(page, 'Sign out');
+  const button = page.getByRole('button', { name: 'Use a passkey' });
+  await Promise.all([page.waitForURL(/\/account$/), button.click({ timeout: 2000 }).catch(() => {})]);
+  await page.getByText(email).first().waitFor();
+  const [{ without }] = await sql('select encrypted_password is null as without from auth.users where email = $1', [email]);
+  assert.equal(without, true);
+
+  // Of an address that somebody has the page says the same.
+  const other = await visitor('/sign-up', {}, API);
+  await device(other.context, other.page);
+  await signUp(other.page, email, /\/sign-up\/code$/);
+  await mail(email, /already/i);
+  const [{ count }] = await sql('select count(*)::int from auth.passkeys as p join auth.users as u on u.id = p.user_id where u.email = $1', [email]);
+  assert.equal(count, 1);
+
+  await sql(`select auth.configure('{"signup_mode": "immediate"}')`);
+  await signUp(other.page, address('at-once'), /\/account$/);
+  await sql(`select auth.configure('{"signup_mode": "confirm", "enable_signup": false}')`);
+  await other.page.goto(`${API}/sign-up`);
+  assert.equal(await other.page.getByRole('button', { name: 'Sign up with a passkey' }).count(), 0);
+  await sql(`select auth.configure('{"enable_signup": true}')`);
 });
 
 test('without a script the page signs in by password as ever', async () => {

@@ -1,4 +1,4 @@
-//! Passkeys: signing in with one, and /account/passkeys. The device answers through a script, which posts what it says as JSON;
+//! Passkeys: signing in and up with one, and /account/passkeys. The device answers through a script, which posts what it says as JSON;
 //! the session goes into the cookies here too, and the script is told nothing but where to go.
 
 use axum::Router;
@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::sign_up::signed_up;
 use super::visitor::{Flow, Form, Visitor, is_of_the_form};
 use crate::answer::{self, Way};
 use crate::db::Argument;
@@ -27,11 +28,18 @@ pub fn routes() -> Router<State> {
     Router::new()
         .route("/sign-in/passkey/start", post(start_sign_in))
         .route("/sign-in/passkey/finish", post(finish_sign_in))
+        .route("/sign-up/passkey/start", post(start_sign_up))
+        .route("/sign-up/passkey/finish", post(finish_sign_up))
         .route("/account/passkeys", get(show))
         .route("/account/passkeys/start", post(start_registration))
         .route("/account/passkeys/finish", post(finish_registration))
         .route("/account/passkeys/rename", post(rename))
         .route("/account/passkeys/remove", get(ask_to_remove).post(remove))
+}
+
+#[derive(Deserialize)]
+struct SignUp {
+    email: String,
 }
 
 /// What the authenticator answered.
@@ -40,6 +48,7 @@ struct Finished {
     challenge_id: Uuid,
     credential: Value,
     name: Option<String>,
+    email: Option<String>,
     redirect_to: Option<String>,
 }
 
@@ -60,9 +69,36 @@ async fn finish_sign_in(mut visitor: Visitor, Json(finished): Json<Finished>) ->
         Ok(answer) => {
             answer::count(Way::Passkey);
             visitor.flow = Flow { redirect_to: given(finished.redirect_to), ..Flow::default() };
-            let arrived = visitor.arrive(&answer).await?;
-            let location = arrived.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-            Ok(answer::json(&json!({"location": location})))
+            Ok(onward(&visitor.arrive(&answer).await?))
+        }
+        Err(error) => told(&visitor, error),
+    }
+}
+
+/// Where a form would have been sent, for the script.
+fn onward(response: &Response) -> Response {
+    let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+    answer::json(&json!({"location": location}))
+}
+
+async fn start_sign_up(visitor: Visitor, Json(asked): Json<SignUp>) -> Result<Response> {
+    let arguments = [Argument::text(asked.email), Argument::Json(json!({})), Argument::Json(visitor.locale())];
+    match visitor.call("select auth.start_passkey_sign_up($1, $2, $3)", &arguments).await {
+        Ok(started) => Ok(answer::json(&started)),
+        Err(error) => told(&visitor, error),
+    }
+}
+
+async fn finish_sign_up(mut visitor: Visitor, Json(finished): Json<Finished>) -> Result<Response> {
+    let arguments = [Argument::Uuid(finished.challenge_id), Argument::Json(finished.credential)];
+    match visitor.call("select auth.finish_passkey_sign_up($1, $2)", &arguments).await {
+        Ok(answer) => {
+            let flow =
+                Flow { email: given(finished.email), redirect_to: given(finished.redirect_to), ..Flow::default() };
+            match signed_up(&mut visitor, flow, &answer).await {
+                Ok(response) => Ok(onward(&response)),
+                Err(error) => told(&visitor, error),
+            }
         }
         Err(error) => told(&visitor, error),
     }

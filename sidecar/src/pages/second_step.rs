@@ -13,7 +13,8 @@ use crate::server::State;
 
 const LOOK: &str = "select pg_catalog.jsonb_build_object('factors', auth.list_factors(),
     'leads_to', case when auth.redirect_allowed($1) then $1 end)";
-const VERIFY: &str = "select auth.verify_totp(auth.challenge_factor($1) ->> 'id', $2)";
+/// Nothing is sent: a code that was sent for has its challenge.
+const VERIFY: &str = "select auth.verify_totp(auth.challenge_factor($1, '{\"send\": false}') ->> 'id', $2)";
 /// Of a challenge that was sent for.
 const VERIFY_SENT: &str = "select auth.verify_totp($1, $2)";
 
@@ -22,10 +23,11 @@ pub fn routes() -> Router<State> {
 }
 
 async fn show(mut visitor: Visitor) -> Result<Response> {
-    page(&mut visitor, None).await
+    let challenge = visitor.query.get("challenge");
+    page(&mut visitor, challenge, None).await
 }
 
-async fn page(visitor: &mut Visitor, error: Option<Error>) -> Result<Response> {
+async fn page(visitor: &mut Visitor, challenge: Option<String>, error: Option<Error>) -> Result<Response> {
     let redirect_to = visitor.flow.redirect_to.clone().unwrap_or_default();
     let seen = visitor.call_as_user(LOOK, &[Argument::text(redirect_to)]).await?;
     let verified: Vec<&Value> = seen["factors"]
@@ -39,28 +41,37 @@ async fn page(visitor: &mut Visitor, error: Option<Error>) -> Result<Response> {
         .and_then(|id| verified.iter().copied().find(|factor| factor["id"] == id.as_str()))
         .or_else(|| verified.iter().copied().find(|factor| factor["factor_type"] == "totp"))
         .or_else(|| verified.first().copied());
+    let by_recovery_code = visitor.query.get("by").as_deref() == Some("recovery-code");
+    // Before a code is sent there is no field for one.
+    let is_to_be_sent = challenge.is_none() && factor.is_some_and(|factor| factor["factor_type"] == "phone");
+    let field = if is_to_be_sent && !by_recovery_code { "" } else { "code" };
     let context = json!({
         "factors": verified,
         "factor": factor,
-        "challenge": visitor.query.get("challenge"),
-        "by_recovery_code": visitor.query.get("by").as_deref() == Some("recovery-code"),
+        "challenge": challenge,
+        "by_recovery_code": by_recovery_code,
     });
     let leads_to = seen["leads_to"].as_str();
     match error {
         None => visitor.page("second_step", leads_to, context),
-        Some(error) => visitor.page_again("second_step", leads_to, context, &error, "code"),
+        Some(error) => visitor.page_again("second_step", leads_to, context, &error, field),
     }
 }
 
 async fn verify(mut visitor: Visitor, form: Form) -> Result<Response> {
     let code = Argument::text(spaceless(&form.text("code")));
-    let answer = match form.0.get("challenge") {
-        Some(challenge) => visitor.call_as_user(VERIFY_SENT, &[Argument::text(challenge), code]).await,
+    let challenge = form.0.get("challenge");
+    let answer = match &challenge {
+        Some(challenge) => visitor.call_as_user(VERIFY_SENT, &[Argument::text(challenge.as_str()), code]).await,
         None => visitor.call_as_user(VERIFY, &[form.id("factor")?, code]).await,
     };
     match answer {
         Ok(answer) => visitor.arrive(&answer).await,
-        Err(error) if is_of_the_form(&error) => page(&mut visitor, Some(error)).await,
+        // The challenge waits for the right code still, unless it is over: then the next one is asked for.
+        Err(error) if is_of_the_form(&error) => {
+            let challenge = challenge.filter(|_| error.code() != "mfa_challenge_expired");
+            page(&mut visitor, challenge, Some(error)).await
+        }
         Err(error) => Err(error),
     }
 }
@@ -78,7 +89,7 @@ async fn send(mut visitor: Visitor, form: Form) -> Result<Response> {
             let id = challenge["id"].as_str().unwrap_or_default();
             Ok(visitor.go(&format!("/sign-in/second-step?factor={factor}&challenge={id}&done=code_sent")))
         }
-        Err(error) if is_of_the_form(&error) => page(&mut visitor, Some(error)).await,
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, None, Some(error)).await,
         Err(error) => Err(error),
     }
 }

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::visitor::{Flow, Form, Visitor, is_of_the_form};
 use crate::answer::{self, Way};
@@ -19,18 +19,21 @@ pub fn routes() -> Router<State> {
         .route("/sign-up/code/again", post(send_again))
 }
 
-async fn show(visitor: Visitor) -> Result<Response> {
-    page(&visitor, visitor.query.redirect_to(), None, None).await
+async fn show(mut visitor: Visitor) -> Result<Response> {
+    let redirect_to = visitor.query.redirect_to();
+    page(&mut visitor, redirect_to, None, None).await
 }
 
 async fn page(
-    visitor: &Visitor,
+    visitor: &mut Visitor,
     redirect_to: Option<String>,
     email: Option<String>,
     error: Option<Error>,
 ) -> Result<Response> {
     let outside = visitor.outside(redirect_to.as_deref()).await?;
     let leads_to = outside["leads_to"].as_str();
+    visitor.with_script =
+        outside["settings"]["enable_passkeys"] == true && outside["settings"]["enable_signup"] == true;
     let mut context = json!({"settings": outside["settings"], "redirect_to": leads_to});
     match error {
         None => visitor.page("sign_up", leads_to, context),
@@ -57,17 +60,28 @@ async fn sign_up(mut visitor: Visitor, form: Form) -> Result<Response> {
     match signed_up {
         Ok(answer) => {
             let flow = Flow { email: form.0.get("email"), redirect_to, step: None };
-            if answer["access_token"].is_string() {
-                answer::count(Way::SignUp);
-                visitor.flow = flow;
-                return visitor.arrive(&answer).await;
-            }
-            // The same of an address that has an account: its owner is told by mail.
+            signed_up(&mut visitor, flow, &answer).await
+        }
+        Err(error) if is_of_the_form(&error) => page(&mut visitor, redirect_to, form.0.get("email"), Some(error)).await,
+        Err(error) => Err(error),
+    }
+}
+
+/// On from a sign-up, whatever it was done with.
+pub async fn signed_up(visitor: &mut Visitor, flow: Flow, answer: &Value) -> Result<Response> {
+    match answer["status"].as_str() {
+        // The same of an address that has an account: its owner is told by mail.
+        Some("confirmation_sent" | "code_sent") => {
             visitor.remember(flow);
             Ok(visitor.go("/sign-up/code"))
         }
-        Err(error) if is_of_the_form(&error) => page(&visitor, redirect_to, form.0.get("email"), Some(error)).await,
-        Err(error) => Err(error),
+        _ => {
+            if answer["access_token"].is_string() {
+                answer::count(Way::SignUp);
+            }
+            visitor.flow = flow;
+            visitor.arrive(answer).await
+        }
     }
 }
 

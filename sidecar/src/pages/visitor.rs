@@ -211,6 +211,7 @@ impl Visitor {
             Some("session") => "second-step",
             Some("password_change_required") => "password",
             Some("mfa_enrollment_required") => "enrollment",
+            Some("approval_pending") => return Ok(self.go("/sign-in?done=approval_pending")),
             status => return Err(Error::internal(format!("a page cannot go on from status {status:?}"))),
         };
         self.remember(Flow { step: Some(step.into()), ..self.flow.clone() });

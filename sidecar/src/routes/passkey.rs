@@ -1,4 +1,4 @@
-//! /passkeys: registering, signing in with, and looking after passkeys; and the files by which phones know an app as the
+//! /passkeys: registering, signing in and up with, and looking after passkeys; and the files by which phones know an app as the
 //! site's. What is verified, SQL verifies.
 
 use axum::Router;
@@ -19,7 +19,7 @@ use crate::captcha::{self, MetaSecurity};
 use crate::config::{Apps, Config};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
-use crate::request::{Bearer, Json, SignedIn, UserId};
+use crate::request::{Bearer, Challenge, Json, Locale, Options, Query, SignedIn, UserId, given};
 use crate::server::{Peer, State};
 use crate::shapes;
 
@@ -29,6 +29,8 @@ pub fn routes() -> OpenApiRouter<State> {
         .routes(routes!(finish_registration))
         .routes(routes!(start_sign_in))
         .routes(routes!(finish_sign_in))
+        .routes(routes!(start_sign_up))
+        .routes(routes!(finish_sign_up))
         .routes(routes!(list))
         .routes(routes!(rename, delete))
         .routes(routes!(list_of_user))
@@ -88,7 +90,7 @@ struct Finished {
     challenge_id: Uuid,
     /// What the credential's toJSON() gives
     credential: Value,
-    /// Of a registration: a name for the user to know it by
+    /// Of a new passkey: a name for the user to know it by
     friendly_name: Option<String>,
 }
 
@@ -98,6 +100,17 @@ struct Start {
     email: Option<String>,
     #[serde(default)]
     gotrue_meta_security: Option<MetaSecurity>,
+}
+
+#[derive(Deserialize, ToSchema)]
+struct StartSignUp {
+    email: Option<String>,
+    /// user_metadata
+    data: Option<Value>,
+    #[serde(default)]
+    gotrue_meta_security: Option<MetaSecurity>,
+    code_challenge: Option<String>,
+    code_challenge_method: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -179,7 +192,7 @@ async fn start_sign_in(
     Json(start): Json<Start>,
 ) -> Result<Response> {
     captcha::check(&state, &caller, peer.0, start.gotrue_meta_security.as_ref()).await?;
-    let arguments = [Argument::Text(crate::request::given(start.email))];
+    let arguments = [Argument::Text(given(start.email))];
     Ok(answer::json(&state.db.call(&caller, "select auth.start_passkey_sign_in($1)", &arguments).await?))
 }
 
@@ -197,6 +210,48 @@ async fn finish_sign_in(
         [Argument::Uuid(finished.challenge_id), Argument::Json(finished.credential), answer::sign_in_options()];
     let session = state.db.call(&caller, "select auth.finish_passkey_sign_in($1, $2, $3)", &arguments).await?;
     Ok(answer::session(&state.config, &headers, session, Way::Passkey))
+}
+
+/// Begin to make an account with a passkey.
+#[utoipa::path(post, path = "/passkeys/sign-up/options", tag = "passkeys", request_body = StartSignUp,
+    params(("redirect_to" = Option<String>, Query, description = "where the mailed link leads")),
+    responses((status = 200, body = Ceremony), (status = 404, body = shapes::Refusal),
+        (status = 422, body = shapes::Refusal)))]
+async fn start_sign_up(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    peer: Peer,
+    Locale(locale): Locale,
+    query: Query,
+    Json(start): Json<StartSignUp>,
+) -> Result<Response> {
+    captcha::check(&state, &caller, peer.0, start.gotrue_meta_security.as_ref()).await?;
+    let challenge =
+        Challenge { code_challenge: start.code_challenge, code_challenge_method: start.code_challenge_method };
+    let options =
+        Options::default().with("redirect_to", query.redirect_to()).with("locale", locale).challenge(challenge);
+    let data = start.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({}));
+    let arguments = [Argument::Text(given(start.email)), Argument::Json(data), Argument::Json(options.value())];
+    Ok(answer::json(&state.db.call(&caller, "select auth.start_passkey_sign_up($1, $2, $3)", &arguments).await?))
+}
+
+/// Make the account with the passkey that the browser made; answers like /signup.
+#[utoipa::path(post, path = "/passkeys/sign-up/verify", tag = "passkeys", request_body = Finished,
+    responses((status = 200, body = shapes::SignedUp), (status = 404, body = shapes::Refusal),
+        (status = 422, body = shapes::Refusal)))]
+async fn finish_sign_up(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    headers: HeaderMap,
+    Json(finished): Json<Finished>,
+) -> Result<Response> {
+    let arguments = [
+        Argument::Uuid(finished.challenge_id),
+        Argument::Json(finished.credential),
+        Argument::Text(finished.friendly_name),
+    ];
+    let answer = state.db.call(&caller, "select auth.finish_passkey_sign_up($1, $2, $3)", &arguments).await?;
+    Ok(answer::signed_up(&state.config, &headers, answer))
 }
 
 /// The signed-in user's passkeys.

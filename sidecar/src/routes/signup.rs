@@ -14,7 +14,7 @@ use crate::captcha::{self, MetaSecurity};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
 use crate::mail_domain;
-use crate::request::{Challenge, Json, Locale, Options, Query, given, no_phone, nothing};
+use crate::request::{Challenge, Json, Locale, Options, Query, given, no_phone};
 use crate::server::{Peer, State};
 use crate::shapes;
 
@@ -69,10 +69,6 @@ async fn sign_up(
         Options::default().with("redirect_to", query.redirect_to()).with("locale", locale).challenge(challenge);
     let arguments =
         [Argument::text(email), Argument::text(password), Argument::Json(data), Argument::Json(options.value())];
-    let mut answer = state.db.call(&caller, "select auth.sign_up($1, $2, $3, $4)", &arguments).await?;
-    match answer["status"].as_str() {
-        Some("session") => Ok(answer::session(&state.config, &headers, answer, Way::SignUp)),
-        Some("confirmation_sent" | "approval_pending") => Ok(answer::json(&answer["user"].take())),
-        _ => Ok(nothing()),
-    }
+    let answer = state.db.call(&caller, "select auth.sign_up($1, $2, $3, $4)", &arguments).await?;
+    Ok(answer::signed_up(&state.config, &headers, answer))
 }

@@ -34,6 +34,14 @@ async function register() {
   await finish(started, credential, { name: document.getElementById('name').value });
 }
 
+async function signUp() {
+  const email = document.getElementById('email').value;
+  const started = await ask('start', { email });
+  const publicKey = PublicKeyCredential.parseCreationOptionsFromJSON(started.options);
+  const credential = await navigator.credentials.create({ publicKey });
+  await finish(started, credential, { email, redirect_to: place.dataset.redirectTo });
+}
+
 // One challenge for the offer in the field and for the button.
 let begun;
 let offer;
@@ -54,13 +62,14 @@ async function signIn(mediation) {
   await finish(started, credential, { redirect_to: place.dataset.redirectTo });
 }
 
+const acts = { register, 'sign-in': () => signIn('optional'), 'sign-up': signUp };
 const instead = document.getElementById('no-passkey');
 if (window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
   place.hidden = false;
   if (instead) instead.hidden = true;
   place.querySelector('button').addEventListener('click', () => {
     message.textContent = '';
-    (act === 'register' ? register() : signIn('optional')).catch(say);
+    acts[act]().catch(say);
   });
   if (act === 'sign-in') {
     PublicKeyCredential.isConditionalMediationAvailable?.().then((is) => is && signIn('conditional')).catch(say);
