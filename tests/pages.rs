@@ -29,11 +29,11 @@ fn the_pages_run_in_a_browser() {
 /// factor. What the account's pages list is its own.
 #[test]
 fn what_a_sign_in_waits_for_comes_first() {
-    let site = "http://localhost:9";
+    let site = format!("http://localhost:{}", free_port());
     let roles = ["moderator"];
     let stage = Stage::new(&json!({"site_url": site, "mfa_enforcement": "required", "mfa_required_roles": roles,
         "enable_passkeys": true, "enable_sms": true, "sms_budget": null, "rate_limit_sms": "1000/3600"}));
-    stage.node_with("tests/clients/pages_steps.mjs", &[("AUTH_SITE", site)]);
+    stage.node_with("tests/clients/pages_steps.mjs", &[("AUTH_SITE", &site)]);
 }
 
 /// B013, XH9: passkeys on the pages: registered, offered by the field for the address and by a button, signed up with, renamed, removed;

@@ -1,13 +1,24 @@
 // What a sign-in on the hosted pages may still wait for, in Chromium: a code by SMS, a new password, a first factor. And what the
 // account's own pages list.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import test, { after, before } from 'node:test';
 
 import { API, PASSWORD, mail, ok, person, sms, sql } from './stage.mjs';
 import { accessible, at, close, holdsNoToken, open, problem, send, signIn, totp, visitor, wrong } from './pages_stage.mjs';
 
-before(open);
-after(close);
+// The app that people are sent to after signing in.
+const app = createServer((_, answer) => answer.end('the app'));
+
+before(async () => {
+  await open();
+  await new Promise((resume) => app.listen(new URL(process.env.AUTH_SITE).port, 'localhost', resume));
+});
+after(async () => {
+  await close();
+  app.closeAllConnections();
+  app.close();
+});
 
 const INSIDE = ['/account', '/account/sessions', '/account/factors', '/account/factors/new', '/account/factors/remove',
   '/account/passkeys', '/account/password'];
@@ -149,7 +160,8 @@ async function mustChange(email) {
 test('a password that has to be changed is changed before anything else', async () => {
   const { own, email } = await person();
   await mustChange(email);
-  const { page } = await visitor();
+  const site = process.env.AUTH_SITE;
+  const { page } = await visitor(`/sign-in?redirect_to=${encodeURIComponent(`${site}/welcome`)}`);
   await signIn(page, email);
   await waitsAt(page, '/account/password', email);
   await doesNothing(page, '/account/password');
@@ -169,7 +181,8 @@ test('a password that has to be changed is changed before anything else', async 
   }
   await page.getByLabel('New password').fill('a wholly new password');
   await send(page, 'Change password');
-  assert.equal(at(page), '/account');
+  assert.equal(page.url(), `${site}/welcome`);
+  await page.goto(`${API}/account`);
   await page.getByText(email).first().waitFor();
   await leave(page, email);
   assert.match(await problem(page), /wrong/);
@@ -200,7 +213,6 @@ test('who must have a second factor sets it up before anything else', async () =
   const { own, email } = await person();
   await sql(`update auth.users set raw_app_meta_data = raw_app_meta_data || '{"role": "moderator"}' where email = $1`, [email]);
   const { page } = await visitor(`/sign-in?redirect_to=${encodeURIComponent(`${site}/welcome`)}`);
-  await page.route(`${site}/**`, (route) => route.fulfill({ body: 'the app' }));
   await signIn(page, email);
   await waitsAt(page, '/account/factors/new', email);
   await doesNothing(page, '/account/factors/new');

@@ -18,7 +18,7 @@ const SESSIONS: &str =
             'began', pg_catalog.to_char(s.created_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI'),
             'seen', pg_catalog.to_char(s.refreshed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI')))
         from auth.list_sessions() as s))";
-/// Also where nothing but the password may be changed.
+/// Also where nothing but the password may be changed: then there is nobody yet.
 const PASSWORD: &str =
     "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings())";
 
@@ -66,12 +66,13 @@ async fn password(mut visitor: Visitor) -> Result<Response> {
 
 async fn password_page(visitor: &mut Visitor, error: Option<Error>) -> Result<Response> {
     let mut seen = visitor.call_as_user(PASSWORD, &[]).await?;
-    if seen["user"].is_null() || !visitor.may_take("password") {
+    if !visitor.may_take("password") || !visitor.is_restricted && seen["user"].is_null() {
         return Err(Error::no_authorization());
     }
     seen["is_restricted"] = json!(visitor.is_restricted);
+    let leads_to = visitor.leads_to().await?;
     match error {
-        None => visitor.page("password", None, seen),
+        None => visitor.page("password", leads_to.as_deref(), seen),
         Some(error) => {
             let field = match error.code() {
                 code if code.starts_with("current_password") || code == "validation_failed" => "current",
@@ -79,7 +80,7 @@ async fn password_page(visitor: &mut Visitor, error: Option<Error>) -> Result<Re
                 _ => "password",
             };
             seen["needs_code"] = json!(field == "nonce");
-            visitor.page_again("password", None, seen, &error, field)
+            visitor.page_again("password", leads_to.as_deref(), seen, &error, field)
         }
     }
 }

@@ -33,6 +33,9 @@ async fn show(mut visitor: Visitor) -> Result<Response> {
 
 async fn page(visitor: &mut Visitor, to_remove: Option<String>, error: Option<Error>) -> Result<Response> {
     let mut seen = visitor.call_as_user(FACTORS, &[]).await?;
+    if visitor.is_restricted {
+        return Err(Error::no_authorization());
+    }
     let factors = seen["factors"].as_array().cloned().unwrap_or_default();
     let (verified, unverified): (Vec<Value>, Vec<Value>) =
         factors.into_iter().partition(|factor| factor["status"] == "verified");
@@ -58,14 +61,15 @@ async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Err
     }
     seen["is_restricted"] = json!(visitor.is_restricted);
     seen["name"] = json!(name);
-    let Some(error) = error else { return visitor.page("enrol", None, seen) };
+    let leads_to = visitor.leads_to().await?;
+    let Some(error) = error else { return visitor.page("enrol", leads_to.as_deref(), seen) };
     let field = match error.code() {
         "validation_failed" if error.message().contains("current_password") => "current",
         "current_password_invalid" | "current_password_required" => "current",
         _ => "name",
     };
     seen["needs_password"] = json!(field == "current");
-    visitor.page_again("enrol", None, seen, &error, field)
+    visitor.page_again("enrol", leads_to.as_deref(), seen, &error, field)
 }
 
 async fn enrol(mut visitor: Visitor, form: Form) -> Result<Response> {
@@ -80,7 +84,7 @@ async fn enrol(mut visitor: Visitor, form: Form) -> Result<Response> {
                 "key": grouped(secret),
                 "uri": enrolled["otpauth_uri"],
             }, "is_restricted": visitor.is_restricted});
-            visitor.page("enrol", None, context)
+            visitor.page("enrol", visitor.leads_to().await?.as_deref(), context)
         }
         Err(error) if is_of_the_form(&error) => new_page(&mut visitor, form.0.get("name"), Some(error)).await,
         Err(error) => Err(error),
@@ -108,7 +112,8 @@ async fn confirm(mut visitor: Visitor, form: Form) -> Result<Response> {
             visitor.keep(&answer);
             let step = (answer["status"] == "password_change_required").then(|| "password".to_owned());
             visitor.remember(Flow { step, ..visitor.flow.clone() });
-            visitor.page("recovery_codes", None, json!({"codes": answer["recovery_codes"]}))
+            let leads_to = visitor.leads_to().await?;
+            visitor.page("recovery_codes", leads_to.as_deref(), json!({"codes": answer["recovery_codes"]}))
         }
         Ok(answer) if visitor.flow.step.is_some() => visitor.arrive(&answer).await,
         Ok(answer) => {
@@ -119,7 +124,7 @@ async fn confirm(mut visitor: Visitor, form: Form) -> Result<Response> {
         Err(error) if is_of_the_form(&error) => {
             let context =
                 json!({"enrolled": {"factor_id": form.text("factor")}, "is_restricted": visitor.is_restricted});
-            visitor.page_again("enrol", None, context, &error, "code")
+            visitor.page_again("enrol", visitor.leads_to().await?.as_deref(), context, &error, "code")
         }
         Err(error) => Err(error),
     }

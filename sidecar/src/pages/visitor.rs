@@ -231,16 +231,19 @@ impl Visitor {
     }
 
     async fn arrived(&mut self) -> Result<Response> {
-        let redirect_to = plain(self.flow.redirect_to.as_deref()).map(str::to_owned);
+        let leads_to = self.leads_to().await?;
         self.remember(Flow::default());
-        let Some(url) = redirect_to else { return Ok(self.go("/account")) };
-        let is_allowed = self.call("select auth.redirect_allowed($1)", &[Argument::text(url.clone())]).await?;
-        match HeaderValue::from_str(&url) {
-            Ok(location) if is_allowed == true => {
-                Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response())
-            }
-            _ => Ok(self.go("/account")),
+        match leads_to.and_then(|url| HeaderValue::from_str(&url).ok()) {
+            Some(location) => Ok((StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response()),
+            None => Ok(self.go("/account")),
         }
+    }
+
+    /// Where this sign-in may end up, beyond this site: browsers have to know before they send the form that finishes it.
+    pub async fn leads_to(&self) -> Result<Option<String>> {
+        let Some(url) = plain(self.flow.redirect_to.as_deref()) else { return Ok(None) };
+        let is_allowed = self.call("select auth.redirect_allowed($1)", &[Argument::text(url)]).await?;
+        Ok((is_allowed == true).then(|| url.to_owned()))
     }
 
     pub fn go(&self, page: &str) -> Response {
