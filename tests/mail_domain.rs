@@ -37,7 +37,11 @@ fn dns() -> Dns {
 /// refused. Off by default.
 #[test]
 fn mail_has_to_go_somewhere() {
-    let database = mailing(Cluster::shared(), json!({"rate_limit_signup": "1000/60", "rate_limit_mail": "1000/60"}));
+    let database = mailing(
+        Cluster::shared(),
+        json!({"rate_limit_signup": "1000/60", "rate_limit_mail": "1000/60",
+        "enable_passkeys": true, "webauthn_rp_id": "app.example.org", "site_url": "https://app.example.org"}),
+    );
     let dns = dns();
     let resolvers = format!("[\"{}\"]", dns.address());
     let on = [("AUTH_MAIL__CHECK_DOMAINS", "true"), ("AUTH_MAIL__RESOLVERS", resolvers.as_str())];
@@ -48,6 +52,7 @@ fn mail_has_to_go_somewhere() {
         let asks = [
             sidecar.post("/signup").json(&json!({"email": email, "password": RIGHT})),
             sidecar.post("/otp").json(&json!({"email": email})),
+            sidecar.post("/passkeys/sign-up/options").json(&json!({"email": email})),
             sidecar.put("/user").bearer(&ada.access_token).json(&json!({"email": email, "current_password": RIGHT})),
         ];
         for (number, ask) in asks.into_iter().enumerate() {

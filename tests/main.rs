@@ -123,6 +123,7 @@ mod sign_up_transactions;
 mod silence;
 mod sms;
 mod sms_factor;
+mod sms_factor_bounds;
 mod sms_limits;
 mod sms_races;
 mod standby;

@@ -282,3 +282,23 @@ fn factors_of_an_account_made_in_advance() {
         assert_eq!(left, if is_proved { (1, 10) } else { (0, 0) }, "{way} {is_proved}");
     }
 }
+
+/// XE14, XE15: an app that is not confirmed yet finishes no sign-in: neither by its codes nor by a challenge of its own.
+#[test]
+fn an_app_that_is_not_confirmed_finishes_nothing() {
+    let database = guarded(Cluster::shared(), json!({}));
+    let (mut app, ada) = (database.app(), ada(&database));
+    let second = as_user(&mut app, &ada.person.access_token, "enroll_totp('another')");
+    let (strange, id) = (auth_harness::Totp::new(text(&second, "secret")), text(&second, "factor_id"));
+    let token = crate::mfa::first_step(&mut app, "ada@example.org");
+    assert_eq!(said(&mut app, "verify_totp($1, $2)", &[&token, &strange.code()]), "mfa_verification_failed");
+    let first = answer(&mut app, "sign_in('ada@example.org', $1, '{\"mfa\": \"session\"}')", &[&RIGHT]).unwrap();
+    let restricted = text(&first, "access_token");
+    assert_eq!(said_as(&mut app, restricted, &format!("challenge_factor('{id}')")), "mfa_factor_not_found");
+    let own = as_user(&mut app, restricted, &format!("challenge_factor('{}')", ada.factor_id));
+    let verify = |code: &str| format!("verify_totp('{}', '{code}')", text(&own, "id"));
+    assert_eq!(said_as(&mut app, restricted, &verify(&strange.code())), "mfa_verification_failed");
+    let disable = format!("disable_totp('{}')", strange.code());
+    assert_eq!(said_as(&mut app, &ada.person.access_token, &disable), "mfa_verification_failed");
+    assert_eq!(said_as(&mut app, restricted, &verify(&ada.app.code())), "session");
+}

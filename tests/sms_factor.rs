@@ -21,7 +21,7 @@ pub fn the_sms(database: &Database) -> Mail {
 
 /// Somebody with a phone as second factor: a token of level aal2, and the factor.
 #[track_caller]
-fn enrolled(database: &Database, email: &str, phone: &str) -> (String, String) {
+pub fn enrolled(database: &Database, email: &str, phone: &str) -> (String, String) {
     let mut app = database.app();
     let person = sign_up(&mut app, email, RIGHT);
     mails(database);

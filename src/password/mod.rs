@@ -6,7 +6,6 @@
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::Value;
 use uuid::Uuid;
 
 use auth_core::email::Email;
@@ -29,10 +28,6 @@ extension_sql_file!("password.sql", name = "password", requires = ["mail"]);
 const METHOD: &str = "password";
 /// The identity of a password account.
 const PROVIDER: &str = "email";
-
-fn way(event_type: &'static str, data: Value) -> Way<'static> {
-    Way::new(METHOD, PROVIDER, event_type, data)
-}
 
 #[pg_extern(sql = false)]
 fn sign_in(email: Option<&str>, password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
@@ -58,9 +53,11 @@ fn try_sign_in(
     keys::root()?;
     let who = Meant::by(email);
     let attempt = guard::attempt(&guard::PASSWORD, who.subject(), who.data(), &config)?;
-    let answer = prove(who.email.as_ref(), password, &config, meant)
-        .inspect(|_| attempt.is_right())
-        .and_then(|user_id| door::let_in(user_id, way("login_success", who.data()).before_mfa(before_mfa)));
+    let answer =
+        prove(who.email.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
+            let way = Way::new(METHOD, PROVIDER, "login_success", who.data());
+            door::let_in(user_id, way.before_mfa(before_mfa))
+        });
     attempt.end(answer, *meant)
 }
 

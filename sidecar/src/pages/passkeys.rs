@@ -14,6 +14,7 @@ use super::visitor::{Flow, Form, Visitor, is_of_the_form};
 use crate::answer::{self, Way};
 use crate::db::Argument;
 use crate::error::{Error, Result};
+use crate::mail_domain;
 use crate::request::{Json, given};
 use crate::server::State;
 
@@ -82,6 +83,9 @@ fn onward(response: &Response) -> Response {
 }
 
 async fn start_sign_up(visitor: Visitor, Json(asked): Json<SignUp>) -> Result<Response> {
+    if let Err(refusal) = mail_domain::check(&visitor.state, &asked.email).await {
+        return told(&visitor, refusal);
+    }
     let arguments = [Argument::text(asked.email), Argument::Json(json!({})), Argument::Json(visitor.locale())];
     match visitor.call("select auth.start_passkey_sign_up($1, $2, $3)", &arguments).await {
         Ok(started) => Ok(answer::json(&started)),

@@ -53,11 +53,11 @@ async fn sign_up(mut visitor: Visitor, form: Form) -> Result<Response> {
         Argument::Json(json!({})),
         Argument::Json(visitor.locale()),
     ];
-    let signed_up = match mail_domain::check(&visitor.state, &form.text("email")).await {
+    let answer = match mail_domain::check(&visitor.state, &form.text("email")).await {
         Ok(()) => visitor.call("select auth.sign_up($1, $2, $3, $4)", &arguments).await,
         Err(refusal) => Err(refusal),
     };
-    match signed_up {
+    match answer {
         Ok(answer) => {
             let flow = Flow { email: form.0.get("email"), redirect_to, step: None };
             signed_up(&mut visitor, flow, &answer).await

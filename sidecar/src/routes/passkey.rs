@@ -19,6 +19,7 @@ use crate::captcha::{self, MetaSecurity};
 use crate::config::{Apps, Config};
 use crate::db::{Argument, Caller};
 use crate::error::{Error, Result};
+use crate::mail_domain;
 use crate::request::{Bearer, Challenge, Json, Locale, Options, Query, SignedIn, UserId, given};
 use crate::server::{Peer, State};
 use crate::shapes;
@@ -226,12 +227,16 @@ async fn start_sign_up(
     Json(start): Json<StartSignUp>,
 ) -> Result<Response> {
     captcha::check(&state, &caller, peer.0, start.gotrue_meta_security.as_ref()).await?;
+    let email = given(start.email);
+    if let Some(email) = &email {
+        mail_domain::check(&state, email).await?;
+    }
     let challenge =
         Challenge { code_challenge: start.code_challenge, code_challenge_method: start.code_challenge_method };
     let options =
         Options::default().with("redirect_to", query.redirect_to()).with("locale", locale).challenge(challenge);
     let data = start.data.filter(|data| !data.is_null()).unwrap_or_else(|| json!({}));
-    let arguments = [Argument::Text(given(start.email)), Argument::Json(data), Argument::Json(options.value())];
+    let arguments = [Argument::Text(email), Argument::Json(data), Argument::Json(options.value())];
     Ok(answer::json(&state.db.call(&caller, "select auth.start_passkey_sign_up($1, $2, $3)", &arguments).await?))
 }
 
