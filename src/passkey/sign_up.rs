@@ -85,7 +85,8 @@ fn verify(credential: &Value, name: Option<&str>, spent: &Spent, config: &Config
     let user_id = spent.whom.user_id.ok_or(Error::WebauthnChallengeExpired)?;
     // Whether somebody has registered it is asked before anybody knows whether the address is taken, and so tells nothing of that.
     let id = stored::add(user_id, &made, name)?.ok_or(Error::WebauthnCredentialExists)?;
-    let passkey = Credential::Passkey { row: stored::take_back(id)?, user_id, is_verified: made.user_is_verified };
+    let multi_factor = made.user_is_verified.then_some(id);
+    let passkey = Credential::Passkey { row: stored::take_back(id)?, user_id, multi_factor };
     Ok((again(spent.asked.as_ref(), config)?, passkey))
 }
 

@@ -37,8 +37,8 @@ pub enum Credential {
         /// A row of auth.passkeys whose user_id is the id that the account gets.
         row: Value,
         user_id: Uuid,
-        /// Whether its authenticator has verified its user.
-        is_verified: bool,
+        /// Its id, where its authenticator has verified its user.
+        multi_factor: Option<Uuid>,
     },
 }
 
@@ -117,8 +117,8 @@ impl Credential {
     fn way(&self, data: Value) -> Way<'static> {
         match self {
             Credential::Password(_) => Way::new("password", "email", "signup", data),
-            Credential::Passkey { is_verified, .. } => {
-                Way { is_multi_factor: *is_verified, ..Way::new("passkey", "passkey", "signup", data) }
+            Credential::Passkey { multi_factor, .. } => {
+                Way { multi_factor: *multi_factor, ..Way::new("passkey", "passkey", "signup", data) }
             }
         }
     }
