@@ -89,13 +89,17 @@ fn a_passkey_signs_up() {
         assert_eq!(row_counts(&mut superuser), expected, "and no state of a password");
         let row = superuser
             .query_one(
-                "select u.encrypted_password is null, p.friendly_name, p.uv, p.credential_id
-                from auth.users as u join auth.passkeys as p on p.user_id = u.id where u.id = $1",
+                "select u.encrypted_password is null, p.friendly_name, p.uv, p.credential_id, s.factor_id is not distinct from p.id
+                from auth.users as u
+                join auth.passkeys as p on p.user_id = u.id
+                join auth.sessions as s on s.user_id = u.id
+                where u.id = $1",
                 &[&id(&user["id"])],
             )
             .unwrap();
         assert_eq!((row.get(0), row.get(1), row.get(2)), (true, "my key", aal == "aal2"));
         assert_eq!(row.get::<_, Vec<u8>>(3), authenticator.credential_id);
+        assert_eq!(row.get::<_, bool>(4), aal == "aal2", "what has raised the session, and lowers it when it goes");
         assert_eq!(enters(&database, &mut authenticator), "session");
         assert_eq!(said(&mut app, "sign_in($1, $2)", &[&email, &RIGHT]), "invalid_credentials");
         assert_eq!(code(finish(&mut app, &started, &credential)), "webauthn_challenge_expired", "a replay");
