@@ -359,7 +359,8 @@ alter table auth.config
     add column public_profile_fields jsonb,
     add column require_approval boolean,
     add column email_block_disposable boolean,
-    add column email_block_subaddress boolean;
+    add column email_block_subaddress boolean,
+    add column mfa_webauthn_enabled boolean;
 comment on column auth.config.signup_mode is 'immediate: an account and a session at once (default); confirm: the address has to be confirmed first; otp_first: no account before the mailed code.';
 comment on column auth.config.enable_anonymous is 'Whether guests without an address may come in; default true. Off: 55000 anonymous_provider_disabled.';
 comment on column auth.config.anonymous_role is 'Role that the tokens of guests carry: anon (default) or authenticated.';
@@ -386,6 +387,7 @@ comment on column auth.config.enable_passkeys is 'Whether users may register and
 comment on column auth.config.mfa_enabled is 'Whether second factors may be enrolled; default true. Verified ones are asked for whatever it says.';
 comment on column auth.config.mfa_totp_enabled is 'Whether authenticator apps (RFC 6238) may be enrolled; default true. Off: 55000 mfa_totp_enroll_not_enabled.';
 comment on column auth.config.mfa_sms_enabled is 'Whether phones may be enrolled as a second factor; default true. Off: 55000 mfa_phone_enroll_not_enabled.';
+comment on column auth.config.mfa_webauthn_enabled is 'Whether security keys may be enrolled as a second factor; default true. Off: 55000 mfa_webauthn_enroll_not_enabled.';
 comment on column auth.config.mfa_enforcement is 'required (default): a sign-in with a verified factor is nobody''s before it is used; policy: it is an ordinary session of level aal1, and policies ask for aal2.';
 comment on column auth.config.mfa_required_roles is 'Roles, as in auth.users.role and app_metadata.role or roles, whose accounts must have a second factor; default none. A list.';
 comment on column auth.config.mfa_max_factors is 'Second factors that an account may have; default 10. More: 55000 too_many_enrolled_mfa_factors.';
@@ -432,7 +434,13 @@ create table auth.mfa_factors (
     last_used_step bigint,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
-    last_challenged_at timestamptz
+    last_challenged_at timestamptz,
+    credential_id bytea unique,
+    public_key bytea,
+    sign_count bigint,
+    transports text[],
+    aaguid uuid,
+    backup_eligible boolean
 );
 create index mfa_factors_user_id on auth.mfa_factors (user_id);
 create unique index mfa_factors_friendly_name on auth.mfa_factors (user_id, friendly_name);
@@ -450,6 +458,12 @@ comment on column auth.mfa_factors.last_used_step is 'TOTP step (30 seconds) of 
 comment on column auth.mfa_factors.created_at is 'When it was enrolled.';
 comment on column auth.mfa_factors.updated_at is 'When the row last changed.';
 comment on column auth.mfa_factors.last_challenged_at is 'When a challenge of it was last met.';
+comment on column auth.mfa_factors.credential_id is 'Of a security key: credential id, at most 1023 bytes (WebAuthn section 4); of one factor only.';
+comment on column auth.mfa_factors.public_key is 'Of a security key: public key as the authenticator wrote it, a COSE_Key (RFC 9052 section 7).';
+comment on column auth.mfa_factors.sign_count is 'Of a security key: signature counter of the last use; 0 where it has none (WebAuthn section 6.1.1).';
+comment on column auth.mfa_factors.transports is 'Of a security key: how it is reached: ble, hybrid, internal, nfc, smart-card, usb.';
+comment on column auth.mfa_factors.aaguid is 'Of a security key: its model, as it says itself; null: not said.';
+comment on column auth.mfa_factors.backup_eligible is 'Of a security key: whether it can be copied to other devices; never changes.';
 
 create table auth.mfa_challenges (
     id uuid primary key,
@@ -461,7 +475,9 @@ create table auth.mfa_challenges (
     way jsonb not null default '{}',
     ip inet,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    webauthn_challenge bytea,
+    webauthn_expires_at timestamptz
 );
 create index mfa_challenges_user_id on auth.mfa_challenges (user_id);
 select pg_catalog.pg_extension_config_dump('auth.mfa_challenges', '');
@@ -477,6 +493,8 @@ comment on column auth.mfa_challenges.way is 'How the first step was taken: meth
 comment on column auth.mfa_challenges.ip is 'Address that asked for it.';
 comment on column auth.mfa_challenges.created_at is 'When it was made.';
 comment on column auth.mfa_challenges.expires_at is 'When it ends.';
+comment on column auth.mfa_challenges.webauthn_challenge is '32 random bytes that a security key is to sign; null: none was asked.';
+comment on column auth.mfa_challenges.webauthn_expires_at is 'When that ends.';
 
 create table auth.recovery_codes (
     id uuid primary key,
@@ -1737,7 +1755,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'challenge_factor_wrapper';
 
 comment on function auth.challenge_factor(uuid, jsonb) is
-    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. Options: send, false sends none, for whoever has a recovery code. For authenticated, and for a sign-in that waits for a second factor. 02000 mfa_factor_not_found for one that is not the caller''s.';
+    'Asks for a factor in this session: {id, factor_id, type, expires_at in seconds since 1970}. The id is given to auth.verify_totp with a code; a phone is sent one. Of a security key there is also webauthn, {type, credential_options: {publicKey}}, for navigator.credentials.create where type is create, as long as the factor is not verified, else .get; what comes back goes to auth.verify_webauthn. Options: send, false sends none, for whoever has a recovery code. For authenticated, and for a sign-in that waits for a second factor. 55000 mfa_webauthn_verify_not_enabled; 02000 mfa_factor_not_found for one that is not the caller''s.';
 
 create function auth.verify_totp(challenge_token text, code text, options jsonb default '{}')
 returns jsonb
@@ -1748,6 +1766,16 @@ as 'MODULE_PATHNAME', 'verify_totp_wrapper';
 
 comment on function auth.verify_totp(text, text, jsonb) is
     'Takes the second step: challenge_token is that of a sign-in, which becomes a session of level aal2, or the id of auth.challenge_factor, which raises this session; its refresh token from before is void. code is one of an authenticator app (RFC 6238, six digits, a step of 30 seconds before or after is accepted), one that was sent, or a recovery code; each works once. Options: factor_id, if given it has to be the challenge''s; current_password, as in auth.enroll_totp, where the factor is not verified yet; recovery_codes, false makes none with a first factor. Answers a session (docs/sessions.md). For everyone. 28000 mfa_verification_failed, mfa_challenge_expired; 53400 account_locked after too many wrong ones.';
+
+create function auth.verify_webauthn(challenge_token text, credential jsonb, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'verify_webauthn_wrapper';
+
+comment on function auth.verify_webauthn(text, jsonb, jsonb) is
+    'Takes the second step with a security key: challenge_token as in auth.verify_totp, credential what the browser gave for auth.challenge_webauthn or auth.challenge_factor, a RegistrationResponseJSON for a factor that is not verified yet and an AuthenticationResponseJSON else (WebAuthn Level 3). What was asked is spent, whatever comes of it. Options and answer as in auth.verify_totp. For everyone. 28000 mfa_verification_failed, mfa_challenge_expired, webauthn_challenge_expired; 23505 webauthn_credential_exists; 55000 mfa_webauthn_verify_not_enabled; 53400 account_locked after too many wrong ones.';
 
 create function auth.unenroll_factor(factor_id uuid, options jsonb default '{}')
 returns jsonb
@@ -2041,6 +2069,26 @@ as 'MODULE_PATHNAME', 'admin_delete_passkey_wrapper';
 comment on function auth.admin_delete_passkey(uuid, uuid, jsonb) is
     'Deletes a passkey of an account, such as one whose device is lost. For service_role, and for auth_sidecar with the service key: 28000 no_authorization, not_admin. 02000 webauthn_credential_not_found.';
 
+create function auth.enroll_webauthn(friendly_name text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'enroll_webauthn_wrapper';
+
+comment on function auth.enroll_webauthn(text, jsonb) is
+    'Enrols a security key as a second factor: {status: enrolled, factor_id, friendly_name}. It is asked for nowhere before auth.challenge_factor and auth.verify_webauthn have confirmed it. Options: current_password, for a first factor in a session older than ten minutes. For authenticated users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_webauthn_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict; 22023 validation_failed.';
+
+create function auth.challenge_webauthn(challenge_token text, factor_id uuid default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'challenge_webauthn_wrapper';
+
+comment on function auth.challenge_webauthn(text, uuid, jsonb) is
+    'Asks for a security key in a second step: {webauthn: {type, credential_options: {publicKey}}}, for navigator.credentials.get; what comes back goes to auth.verify_webauthn with the same challenge_token, that of a sign-in or the id of auth.challenge_factor, within five minutes. Of several answers the newest is good. factor_id: which key, if there are several; without, any of them. For everyone. 28000 mfa_challenge_expired; 02000 mfa_factor_not_found without a confirmed security key, and where the first step was a passkey.';
+
 create function auth.update_email(new_email text, current_password text default null, options jsonb default '{}')
 returns jsonb
 language c
@@ -2327,7 +2375,8 @@ grant select on auth.email_rules to auth_admin;
 grant execute on function
     auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
     auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb),
-    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb)
+    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb),
+    auth.enroll_webauthn(text, jsonb), auth.challenge_webauthn(text, uuid, jsonb), auth.verify_webauthn(text, jsonb, jsonb)
 to anon, authenticated, service_role, auth_sidecar;
 grant execute on function
     auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),

@@ -65,8 +65,13 @@ mod worker;
 static SHARED: [&dyn platform::shared::AnyArea; 5] =
     [&gate::GATE, &identity::STAMPS, &events::RINGS, &guard::COUNTERS, &guard::STATE];
 
-/// The kinds of codes that a second step takes, in the order in which they are tried.
-static VERIFIERS: [&factors::Verifier; 3] = [&totp::VERIFIER, &sms::factor::VERIFIER, &factors::recovery::VERIFIER];
+/// What a second step takes, in the order in which it is tried.
+static VERIFIERS: [&factors::Verifier; 4] =
+    [&totp::VERIFIER, &sms::factor::VERIFIER, &passkey::factor::VERIFIER, &factors::recovery::VERIFIER];
+
+/// The kinds of factors that asking for one does something about.
+static ASKERS: [(&str, factors::Asker); 2] =
+    [(factors::PHONE, sms::factor::ask), (factors::WEBAUTHN, passkey::factor::ask)];
 
 /// Postgres calls this when it loads the library: in the postmaster if it is preloaded, and only then is it of use.
 #[pg_guard]
@@ -82,8 +87,7 @@ pub extern "C-unwind" fn _PG_init() {
         platform::error::Error::NotPreloaded.raise();
     }
     identity::define_settings();
-    factors::register(&VERIFIERS);
-    factors::register_sender(sms::factor::challenge);
+    factors::register(&VERIFIERS, &ASKERS);
     platform::silence::install();
     schema::install_drop_guard();
     platform::shared::install(&SHARED);

@@ -34,7 +34,7 @@ const GUESSABLE_BY_A_CODE: [(&str, &str); 4] = [
 ];
 
 /// The other functions that a client may call: they take no secret, or one of so many bits that nobody guesses it.
-const NOT_GUESSABLE: [&str; 79] = [
+const NOT_GUESSABLE: [&str; 82] = [
     "aal",
     "admin_create_user",
     "admin_delete_factor",
@@ -52,6 +52,7 @@ const NOT_GUESSABLE: [&str; 79] = [
     "authenticate_request",
     "authenticate_session",
     "challenge_factor",
+    "challenge_webauthn",
     "claim_outbox",
     "convert_anonymous",
     "count_attempt",
@@ -61,6 +62,7 @@ const NOT_GUESSABLE: [&str; 79] = [
     "email",
     "enroll_sms",
     "enroll_totp",
+    "enroll_webauthn",
     "exchange_code",
     "finish_passkey_registration",
     "finish_passkey_sign_in",
@@ -113,6 +115,7 @@ const NOT_GUESSABLE: [&str; 79] = [
     "update_user",
     "verify_link",
     "verify_token",
+    "verify_webauthn",
     "version",
 ];
 

@@ -269,6 +269,7 @@ fn no_function_finds_a_planted_object() {
         "auth.list_factors()",
         "auth.enroll_totp('phone'::pg_catalog.text)",
         "auth.enroll_sms('+4915112345678'::pg_catalog.text)",
+        "auth.enroll_webauthn('key'::pg_catalog.text)",
         "pg_catalog.to_jsonb(auth.count_recovery_codes())",
     ] {
         ask(&mut mallory, &format!("select {call}"), &[]);
@@ -281,6 +282,8 @@ fn no_function_finds_a_planted_object() {
         (format!("auth.confirm_totp({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
         (format!("auth.confirm_sms({nil}, '000000'::pg_catalog.text)"), "mfa_factor_not_found"),
         ("auth.send_mfa_sms('x'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.challenge_webauthn('x'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
+        ("auth.verify_webauthn('x'::pg_catalog.text, '{}'::pg_catalog.jsonb)".to_owned(), "mfa_challenge_expired"),
         ("auth.disable_totp('000000'::pg_catalog.text)".to_owned(), "mfa_factor_not_found"),
         ("auth.verify_totp('x'::pg_catalog.text, '000000'::pg_catalog.text)".to_owned(), "mfa_challenge_expired"),
         ("auth.regenerate_recovery_codes()".to_owned(), "mfa_recovery_codes_sole_factor"),

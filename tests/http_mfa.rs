@@ -358,6 +358,7 @@ fn enrolling_is_refused_as_supabase_does() {
     configure(&database, json!({"mfa_sms_enabled": false}));
     refused(&post(json!({"factor_type": "phone", "phone": "+4915112345678"})), 422, "mfa_phone_enroll_not_enabled");
     refused(&post(json!({"factor_type": "phone"})), 400, "validation_failed");
+    configure(&database, json!({"mfa_webauthn_enabled": false}));
     refused(&post(json!({"factor_type": "webauthn"})), 422, "mfa_webauthn_enroll_not_enabled");
     refused(&post(json!({"factor_type": "nonsense"})), 400, "validation_failed");
     refused(&post(json!({})), 400, "validation_failed");

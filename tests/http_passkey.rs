@@ -9,14 +9,16 @@ use crate::http_accounts::{refused, text};
 use crate::passkey::{
     ORIGIN, PASSWORD, finish_registration, finish_sign_in, start_registration, start_sign_in, with_passkeys,
 };
+use crate::webauthn_factor::{asked, security_key};
 
-/// F066, F067, F068, F070, B013, XH6, XH9: Supabase's client, unmodified, registers a passkey in Chromium, signs in with it, renames
-/// and deletes it; an authenticator that verifies nobody gives aal1; another library verifies the same ceremonies.
+/// F066, F067, F068, F070, B013, B014, XH6, XH9: Supabase's client, unmodified, registers a passkey in Chromium, signs in with it, renames
+/// and deletes it; an authenticator that verifies nobody gives aal1; a security key is its second factor; another library verifies the same ceremonies.
 #[test]
 fn in_a_browser() {
     let port = free_port();
     let site = format!("http://localhost:{port}");
-    let stage = Stage::new(&json!({"site_url": site, "signup_mode": "immediate", "enable_passkeys": true}));
+    let stage = Stage::new(&json!({"site_url": site, "signup_mode": "immediate", "enable_passkeys": true,
+        "mfa_webauthn_enabled": true, "mfa_enforcement": "required"}));
     stage.node_with("tests/clients/passkey.mjs", &[("PORT", port.to_string().as_str())]);
 }
 
@@ -185,4 +187,52 @@ fn files_of_apps() {
     assert_eq!(links[0]["target"]["sha256_cert_fingerprints"], json!(["14:6D:E9:83"]));
     assert!(links[0]["relation"].as_array().unwrap().contains(&json!("delegate_permission/common.get_login_creds")));
     assert_eq!(association, json!({"webcredentials": {"apps": ["ABCDE12345.org.example.app"]}}));
+}
+
+/// B014: the routes of a security key as a factor, their statuses and words; what the body says of the site counts for nothing.
+#[test]
+fn a_security_key_over_http() {
+    let database = with_passkeys(Cluster::shared()).without_limits();
+    let sidecar = sidecar(&database);
+    assert_eq!(sidecar.get("/settings").send().json()["mfa_webauthn_enabled"], true);
+    let person = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
+    let enroll = |token: &str, body: Value| sidecar.post("/factors").bearer(token).json(&body).send();
+    let enrolled = enroll(&person.access_token, json!({"factor_type": "webauthn"})).json();
+    assert_eq!(
+        (&enrolled["type"], &enrolled["friendly_name"], enrolled.as_object().unwrap().len()),
+        (&json!("webauthn"), &json!("Security key"), 3)
+    );
+    let path = format!("/factors/{}", text(&enrolled["id"]));
+    let challenge = |token: &str| sidecar.post(&format!("{path}/challenge")).bearer(token).json(&json!({})).send();
+    let verify = |token: &str, body: Value| sidecar.post(&format!("{path}/verify")).bearer(token).json(&body).send();
+    let mut key = security_key();
+    let asked_for = challenge(&person.access_token).json();
+    assert_eq!((&asked_for["type"], asked_for.as_object().unwrap().len()), (&json!("webauthn"), 4));
+    let made = key.create(asked(&asked_for, "create"), ORIGIN).json();
+    let site = json!({"rpId": "evil.test", "rpOrigins": ["https://evil.test"], "type": "request"});
+    let body = |challenge: &Value, credential: &Value| {
+        let mut webauthn = site.clone();
+        webauthn["credential_response"] = credential.clone();
+        json!({"challenge_id": challenge["id"], "webauthn": webauthn})
+    };
+    let evil = key.create(asked(&asked_for, "create"), "https://evil.test").json();
+    refused(&verify(&person.access_token, body(&asked_for, &evil)), 422, "mfa_verification_failed");
+    refused(&verify(&person.access_token, body(&asked_for, &made)), 400, "webauthn_challenge_expired");
+    for wrong in [json!({"challenge_id": asked_for["id"]}), json!({"challenge_id": asked_for["id"], "webauthn": {}})] {
+        refused(&verify(&person.access_token, wrong), 400, "validation_failed");
+    }
+    let asked_for = challenge(&person.access_token).json();
+    let made = key.create(asked(&asked_for, "create"), ORIGIN).json();
+    let session = verify(&person.access_token, body(&asked_for, &made));
+    assert_eq!(session.status, 200, "{session:?}");
+    let session = session.json();
+    let token = text(&session["access_token"]);
+    assert_eq!((claims(token)["aal"].as_str(), session.get("recovery_codes")), (Some("aal2"), None));
+    assert_eq!(session["user"]["factors"][0]["factor_type"], "webauthn");
+    refused(&verify(token, body(&asked_for, &made)), 422, "mfa_challenge_expired");
+    let asked_for = challenge(token).json();
+    let signed = key.get(asked(&asked_for, "request"), ORIGIN).json(&key);
+    assert_eq!(verify(token, body(&asked_for, &signed)).status, 200);
+    crate::refresh::configure(&database, json!({"mfa_webauthn_enabled": false}));
+    assert_eq!(sidecar.get("/settings").send().json()["mfa_webauthn_enabled"], false);
 }

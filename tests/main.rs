@@ -134,6 +134,8 @@ mod tidy_scan;
 mod totp;
 mod upgrade;
 mod web_example;
+mod webauthn_factor;
+mod webauthn_factor_forged;
 mod webhooks;
 mod worker;
 mod worker_databases;

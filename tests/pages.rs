@@ -36,13 +36,15 @@ fn what_a_sign_in_waits_for_comes_first() {
     stage.node_with("tests/clients/pages_steps.mjs", &[("AUTH_SITE", &site)]);
 }
 
-/// B013, XH9: passkeys on the pages: registered, offered by the field for the address and by a button, signed up with, renamed, removed;
-/// their names are text.
+/// B013, B014, XH9: passkeys and security keys on the pages: registered, offered by the field for the address and by a button, signed
+/// up with, asked for in the second step, renamed, removed; their names are text.
 #[test]
 fn passkeys_on_the_pages() {
     let port = free_port().to_string();
     let site = format!("http://localhost:{port}");
-    let stage = Stage::new(&json!({"site_url": site, "mfa_enforcement": "required", "enable_passkeys": true}));
+    let stage = Stage::new(
+        &json!({"site_url": site, "mfa_enforcement": "required", "enable_passkeys": true, "mfa_webauthn_enabled": true}),
+    );
     let external = format!("{site}/auth/v1");
     let named =
         Sidecar::start(&stage.database, &[("AUTH_EXTERNAL_URL", &external), ("AUTH_COURIER__ENABLED", "false")]);

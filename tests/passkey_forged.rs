@@ -17,11 +17,11 @@ fn text(bytes: &[u8]) -> Value {
 }
 
 /// A change before it is signed.
-type Change<T> = (&'static str, fn(&mut T));
+pub type Change<T> = (&'static str, fn(&mut T));
 /// A change afterwards, on the way.
-type Tampering = (&'static str, fn(&mut Value));
+pub type Tampering = (&'static str, fn(&mut Value));
 
-fn flip(value: &mut Value) {
+pub fn flip(value: &mut Value) {
     let mut bytes = decode(value);
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
@@ -29,7 +29,7 @@ fn flip(value: &mut Value) {
 }
 
 /// Changes to a new passkey: each alone makes it bad.
-const REGISTRATION: &[Change<Registration>] = &[
+pub const REGISTRATION: &[Change<Registration>] = &[
     ("type", |made| made.client_data["type"] = json!("webauthn.get")),
     ("type of nothing", |made| made.client_data["type"] = json!("")),
     ("challenge", |made| made.client_data["challenge"] = text(&[1; 32])),
@@ -89,7 +89,7 @@ const REGISTRATION: &[Change<Registration>] = &[
     ("statement of a gigabyte", |made| made.statement = vec![0xba, 0x40, 0, 0, 0]),
 ];
 
-const CREDENTIAL: &[Tampering] = &[
+pub const CREDENTIAL: &[Tampering] = &[
     ("id is another", |credential| credential["id"] = text(&[9; 32])),
     ("rawId is another", |credential| credential["rawId"] = text(&[9; 32])),
     ("no id", |credential| drop(credential.as_object_mut().unwrap().remove("id"))),
@@ -164,7 +164,7 @@ fn self_attestation() {
 }
 
 /// Changes to a sign-in, signed as they are.
-const ASSERTION: &[Change<Assertion>] = &[
+pub const ASSERTION: &[Change<Assertion>] = &[
     ("type", |signed| signed.client_data["type"] = json!("webauthn.create")),
     ("type of a payment", |signed| signed.client_data["type"] = json!("payment.get")),
     ("challenge", |signed| signed.client_data["challenge"] = text(&[1; 32])),

@@ -58,6 +58,7 @@ const STATUS_OF_CODE: &[(&str, u16)] = &[
     ("mfa_verification_rejected", 403),
     ("mfa_verified_factor_exists", 422),
     ("mfa_webauthn_enroll_not_enabled", 422),
+    ("mfa_webauthn_verify_not_enabled", 422),
     ("network_blocked", 403),
     // What only an operator can mend: said to the log, not to the client.
     ("not_installed", 500),

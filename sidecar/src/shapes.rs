@@ -85,6 +85,8 @@ pub struct Challenged {
     r#type: String,
     /// Seconds since 1970
     expires_at: i64,
+    /// Of a security key: {type: create or request, credential_options: {publicKey}}
+    webauthn: Option<serde_json::Value>,
 }
 
 /// Shown once.

@@ -75,7 +75,8 @@ create table auth.config (
     public_profile_fields jsonb,
     require_approval boolean,
     email_block_disposable boolean,
-    email_block_subaddress boolean
+    email_block_subaddress boolean,
+    mfa_webauthn_enabled boolean
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -133,6 +134,7 @@ comment on column auth.config.enable_passkeys is 'Whether users may register and
 comment on column auth.config.mfa_enabled is 'Whether second factors may be enrolled; default true. Verified ones are asked for whatever it says.';
 comment on column auth.config.mfa_totp_enabled is 'Whether authenticator apps (RFC 6238) may be enrolled; default true. Off: 55000 mfa_totp_enroll_not_enabled.';
 comment on column auth.config.mfa_sms_enabled is 'Whether phones may be enrolled as a second factor; default true. Off: 55000 mfa_phone_enroll_not_enabled.';
+comment on column auth.config.mfa_webauthn_enabled is 'Whether security keys may be enrolled as a second factor; default true. Off: 55000 mfa_webauthn_enroll_not_enabled.';
 comment on column auth.config.mfa_enforcement is 'required (default): a sign-in with a verified factor is nobody''s before it is used; policy: it is an ordinary session of level aal1, and policies ask for aal2.';
 comment on column auth.config.mfa_required_roles is 'Roles, as in auth.users.role and app_metadata.role or roles, whose accounts must have a second factor; default none. A list.';
 comment on column auth.config.mfa_max_factors is 'Second factors that an account may have; default 10. More: 55000 too_many_enrolled_mfa_factors.';

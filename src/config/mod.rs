@@ -72,6 +72,7 @@ pub struct Mfa {
     pub is_enabled: bool,
     pub totp_is_enabled: bool,
     pub sms_is_enabled: bool,
+    pub webauthn_is_enabled: bool,
     /// Whether a session before the second step is an ordinary one, and policies ask for more.
     pub is_left_to_policies: bool,
     pub required_roles: Vec<String>,
@@ -150,7 +151,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"email_block_subaddress"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"mfa_webauthn_enabled"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -319,6 +320,7 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
             is_enabled: switch("mfa_enabled")?,
             totp_is_enabled: switch("mfa_totp_enabled")?,
             sms_is_enabled: switch("mfa_sms_enabled")?,
+            webauthn_is_enabled: switch("mfa_webauthn_enabled")?,
             is_left_to_policies: text("mfa_enforcement")? == "policy",
             required_roles: list("mfa_required_roles")?,
             max_factors: number("mfa_max_factors")?,
@@ -465,6 +467,7 @@ const PUBLIC: &[&str] = &[
     "mfa_enabled",
     "mfa_totp_enabled",
     "mfa_sms_enabled",
+    "mfa_webauthn_enabled",
     "mfa_enforcement",
     "enable_sms",
     "sms_otp_length",

@@ -113,6 +113,7 @@ pub const ALL: &[Setting] = &[
     setting("mfa_enabled", Kind::Switch, false, ["true", "true", "true"]),
     setting("mfa_totp_enabled", Kind::Switch, false, ["true", "true", "true"]),
     setting("mfa_sms_enabled", Kind::Switch, false, ["true", "true", "true"]),
+    setting("mfa_webauthn_enabled", Kind::Switch, false, ["true", "true", "false"]),
     setting(
         "mfa_enforcement",
         Kind::Choice(&["required", "policy"]),

@@ -11,7 +11,13 @@ create table auth.mfa_factors (
     last_used_step bigint,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
     updated_at timestamptz not null default pg_catalog.clock_timestamp(),
-    last_challenged_at timestamptz
+    last_challenged_at timestamptz,
+    credential_id bytea unique,
+    public_key bytea,
+    sign_count bigint,
+    transports text[],
+    aaguid uuid,
+    backup_eligible boolean
 );
 create index mfa_factors_user_id on auth.mfa_factors (user_id);
 create unique index mfa_factors_friendly_name on auth.mfa_factors (user_id, friendly_name);
@@ -29,6 +35,12 @@ comment on column auth.mfa_factors.last_used_step is 'TOTP step (30 seconds) of 
 comment on column auth.mfa_factors.created_at is 'When it was enrolled.';
 comment on column auth.mfa_factors.updated_at is 'When the row last changed.';
 comment on column auth.mfa_factors.last_challenged_at is 'When a challenge of it was last met.';
+comment on column auth.mfa_factors.credential_id is 'Of a security key: credential id, at most 1023 bytes (WebAuthn section 4); of one factor only.';
+comment on column auth.mfa_factors.public_key is 'Of a security key: public key as the authenticator wrote it, a COSE_Key (RFC 9052 section 7).';
+comment on column auth.mfa_factors.sign_count is 'Of a security key: signature counter of the last use; 0 where it has none (WebAuthn section 6.1.1).';
+comment on column auth.mfa_factors.transports is 'Of a security key: how it is reached: ble, hybrid, internal, nfc, smart-card, usb.';
+comment on column auth.mfa_factors.aaguid is 'Of a security key: its model, as it says itself; null: not said.';
+comment on column auth.mfa_factors.backup_eligible is 'Of a security key: whether it can be copied to other devices; never changes.';
 
 create table auth.mfa_challenges (
     id uuid primary key,
@@ -40,7 +52,9 @@ create table auth.mfa_challenges (
     way jsonb not null default '{}',
     ip inet,
     created_at timestamptz not null default pg_catalog.clock_timestamp(),
-    expires_at timestamptz not null
+    expires_at timestamptz not null,
+    webauthn_challenge bytea,
+    webauthn_expires_at timestamptz
 );
 create index mfa_challenges_user_id on auth.mfa_challenges (user_id);
 select pg_catalog.pg_extension_config_dump('auth.mfa_challenges', '');
@@ -56,6 +70,8 @@ comment on column auth.mfa_challenges.way is 'How the first step was taken: meth
 comment on column auth.mfa_challenges.ip is 'Address that asked for it.';
 comment on column auth.mfa_challenges.created_at is 'When it was made.';
 comment on column auth.mfa_challenges.expires_at is 'When it ends.';
+comment on column auth.mfa_challenges.webauthn_challenge is '32 random bytes that a security key is to sign; null: none was asked.';
+comment on column auth.mfa_challenges.webauthn_expires_at is 'When that ends.';
 
 create table auth.recovery_codes (
     id uuid primary key,

@@ -4,8 +4,7 @@
 //! guesses. Threats: a challenge of one account met by another, a set of codes that grows by asking for more challenges.
 
 pub mod recovery;
-
-use std::sync::OnceLock;
+mod verification;
 
 use pgrx::JsonB;
 use pgrx::extension_sql_file;
@@ -14,9 +13,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+pub use verification::{Asker, Given, Proof, Shown, Verifier, ask, guess, register, spend, verify};
+
 use crate::audit;
 use crate::config::Config;
-use crate::guard::{self, Attempt};
 use crate::keys;
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Error, Result};
@@ -29,6 +29,7 @@ extension_sql_file!("factors.sql", name = "factors", requires = ["email_rules"])
 
 pub const TOTP: &str = "totp";
 pub const PHONE: &str = "phone";
+pub const WEBAUTHN: &str = "webauthn";
 
 /// Longest name of a factor, in characters.
 const LONGEST_NAME: usize = 64;
@@ -318,82 +319,4 @@ pub fn meet(challenge: &Challenge) -> Result<()> {
         0 => Err(Error::MfaChallengeExpired),
         _ => Ok(()),
     }
-}
-
-/// A code that was given for a challenge.
-pub struct Given<'a> {
-    pub user_id: Uuid,
-    /// The factor that was chosen, if one was; the only one that may be unverified yet.
-    pub factor: Option<&'a Factor>,
-    pub challenge: Option<&'a Challenge>,
-    pub code: &'a str,
-    pub attempt: &'a Attempt,
-}
-
-/// What a code has proved.
-pub struct Proof {
-    /// None: a recovery code, which stands for any.
-    pub factor_id: Option<Uuid>,
-    /// As claim amr names it (RFC 8176, and Supabase Auth's words).
-    pub method: &'static str,
-}
-
-/// One kind of code. What it says is right is used up, whoever rolls back.
-pub struct Verifier {
-    /// Whether a text has the form of its codes.
-    pub takes: fn(&str) -> bool,
-    /// None: it is not one.
-    pub verify: fn(&Given<'_>) -> Result<Option<Proof>>,
-}
-
-static VERIFIERS: OnceLock<&'static [&'static Verifier]> = OnceLock::new();
-
-/// At the library's start: the kinds of codes that there are, in the order in which they are tried.
-pub fn register(verifiers: &'static [&'static Verifier]) {
-    VERIFIERS.get_or_init(|| verifiers);
-}
-
-/// Sends a code for a challenge in a session: to the phone that the factor is.
-pub type Sender = fn(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()>;
-
-static SENDER: OnceLock<Sender> = OnceLock::new();
-
-/// At the library's start.
-pub fn register_sender(sender: Sender) {
-    SENDER.get_or_init(|| sender);
-}
-
-/// For the kinds of factors whose codes are sent.
-pub fn send(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
-    match SENDER.get().filter(|_| factor.kind == PHONE) {
-        Some(send) => send(user_id, factor, challenge_id, config),
-        None => Ok(()),
-    }
-}
-
-/// Uses up what a code has proved, whoever rolls back; for so many microseconds. Refused as a wrong one where somebody was faster.
-pub fn spend(attempt: &Attempt, id: Uuid, lifetime: i64) -> Result<()> {
-    attempt.spend(id, backend::clock().saturating_add(lifetime)).map_err(|error| match error {
-        Error::OtpExpired => Error::MfaVerificationFailed,
-        other => other,
-    })
-}
-
-/// One guess at a code of this account, from before it is looked at until its transaction has ended.
-pub fn guess<T>(user_id: Uuid, config: &Config, look: impl FnOnce(&Attempt) -> Result<T>) -> Result<T> {
-    let attempt = guard::attempt(&guard::FACTOR, &user_id.to_string(), json!({"subject": user_id}), config)?;
-    let result = look(&attempt);
-    attempt.end(result, Some(user_id))
-}
-
-/// Whose code it is, among all kinds that have its form.
-pub fn verify(given: &Given<'_>) -> Result<Proof> {
-    for verifier in VERIFIERS.get().copied().unwrap_or_default() {
-        if (verifier.takes)(given.code)
-            && let Some(proof) = (verifier.verify)(given)?
-        {
-            return Ok(proof);
-        }
-    }
-    Err(Error::MfaVerificationFailed)
 }

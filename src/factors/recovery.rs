@@ -4,8 +4,9 @@ use auth_core::one_time::{self, Bound};
 use auth_core::recovery_code;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
-use super::{Given, Proof, Verifier};
+use super::{Given, Proof, Shown, Verifier};
 use crate::keys;
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Error, Result};
@@ -15,7 +16,14 @@ use crate::platform::query::{Query, Type};
 const COUNT: usize = 10;
 const PURPOSE: &str = "recovery_code";
 
-pub static VERIFIER: Verifier = Verifier { takes: |code| recovery_code::normalise(code).is_some(), verify };
+pub static VERIFIER: Verifier = Verifier { takes: |shown| normalise(shown).is_some(), verify };
+
+fn normalise(shown: Shown<'_>) -> Option<Zeroizing<String>> {
+    match shown {
+        Shown::Code(code) => recovery_code::normalise(code),
+        Shown::Credential(_) => None,
+    }
+}
 
 /// A new set; the one before it is void. They are shown once, and nowhere again.
 pub fn issue(user_id: Uuid) -> Result<Value> {
@@ -75,7 +83,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
     if given.factor.is_some_and(|factor| !factor.is_verified) {
         return Ok(None);
     }
-    let Some(code) = recovery_code::normalise(given.code) else { return Ok(None) };
+    let Some(code) = normalise(given.shown) else { return Ok(None) };
     let (root, user_id) = (keys::root()?, given.user_id.to_string());
     let mut found = None;
     CODES.each(&[to_pg(given.user_id).into()], |row| {

@@ -86,7 +86,7 @@ fn outlasting(seconds: i64, config: &Config) -> Option<(Limit, i64)> {
     Some((Limit { per: limit.per.max(lifetime), ..limit }, lock.max(lifetime)))
 }
 
-/// A code of a second factor, of whatever kind and in whatever challenge: one budget for the account, which a new challenge does
+/// A code or an answer of a second factor, of whatever kind and in whatever challenge: one budget for the account, which a new challenge does
 /// not make larger (NIST SP 800-63B section 3.2.2).
 pub const FACTOR: Secret = Secret {
     name: "factor",
@@ -109,6 +109,7 @@ pub const FACTOR: Secret = Secret {
             error,
             Error::MfaVerificationFailed
                 | Error::MfaVerificationRejected
+                | Error::WebauthnCredentialExists
                 | Error::MfaChallengeExpired
                 | Error::UserBanned
                 | Error::UserNotFound

@@ -1,9 +1,10 @@
-//! The second step: challenges of factors and the codes that meet them, whatever kind of factor it is.
+//! The second step: challenges of factors and what meets them, whatever kind of factor it is.
 //!
 //! Promises: between the two steps nobody is anybody in policies; a code works once, in whichever challenge and whoever rolls
 //! back; guesses are counted by account. Threats: steps out of order, one account's challenge met by another's session, a
 //! session without the second step that was stolen and goes on after its owner's.
 
+use auth_core::webauthn::LONGEST_RESPONSE;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::factors::{self, Challenge, Factor, Given, Proof, recovery};
+use crate::factors::{self, Challenge, Factor, Given, Proof, Shown, recovery};
 use crate::hooks::{self, Event};
 use crate::identity::Asking;
 use crate::platform::backend::{self, from_pg};
@@ -48,16 +49,17 @@ fn try_challenge(factor_id: Option<pgrx::Uuid>, options: JsonArgument, user_id: 
     let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
     must_be_usable(&asking, &factor)?;
     let asked = factors::challenge_session(asking.user_id, asking.session_id, factor.id, &config)?;
+    let mut answer = Map::from_iter([
+        ("id".to_string(), json!(asked.id)),
+        ("factor_id".to_string(), json!(factor.id)),
+        ("type".to_string(), json!(factor.kind)),
+        ("expires_at".to_string(), json!(backend::unix_seconds(asked.expires_at))),
+    ]);
     // A recovery code stands for any factor: nothing is sent to whoever has one.
     if options::flag(&options, "send")?.unwrap_or(true) {
-        factors::send(asking.user_id, &factor, asked.id, &config)?;
+        answer.extend(factors::ask(asking.user_id, &factor, asked.id, &config)?);
     }
-    Ok(JsonB(json!({
-        "id": asked.id,
-        "factor_id": factor.id,
-        "type": factor.kind,
-        "expires_at": backend::unix_seconds(asked.expires_at),
-    })))
+    Ok(JsonB(Value::Object(answer)))
 }
 
 /// An unverified factor may be whoever's; in a sign-in that waits for a second factor it is none.
@@ -70,22 +72,35 @@ fn must_be_usable(asking: &Asking, factor: &Factor) -> Result<()> {
 fn verify_totp(challenge_token: Option<&str>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
     let mut user_id = None;
-    let result = try_verify(challenge_token, code, options, &mut user_id);
+    let result = given(code, "code").and_then(|code| {
+        silence::check_literal(code)?;
+        try_verify(challenge_token, Shown::Code(code), options, &mut user_id)
+    });
     log::outcome("verify_totp", user_id, &result);
+    Ok(result?)
+}
+
+#[pg_extern(sql = false)]
+fn verify_webauthn(challenge_token: Option<&str>, credential: JsonArgument, options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
+    let mut user_id = None;
+    let credential = options::json_up_to(credential, LONGEST_RESPONSE).and_then(|json| given(json, "credential"));
+    let result = credential
+        .and_then(|credential| try_verify(challenge_token, Shown::Credential(&credential), options, &mut user_id));
+    log::outcome("verify_webauthn", user_id, &result);
     Ok(result?)
 }
 
 fn try_verify(
     token: Option<&str>,
-    code: Option<&str>,
+    shown: Shown<'_>,
     options: JsonArgument,
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     backend::must_write()?;
     let options = options::only(options, &[enrollment::OPTION, "factor_id", "recovery_codes"])?;
     let config = config::current()?;
-    let (token, code) = (given(token, "challenge_token")?, given(code, "code")?);
-    silence::check_literal(code)?;
+    let token = given(token, "challenge_token")?;
     keys::root()?;
     let Some(challenge) = enrollment::find_challenge(token)? else {
         // Nobody's: counted by network, as a wrong link is.
@@ -99,14 +114,14 @@ fn try_verify(
         return Err(Error::MfaFactorNotFound);
     }
     match challenge.session_id {
-        None => finish_sign_in(&challenge, code, &config),
-        Some(_) => raise_session(&challenge, code, &options, &config),
+        None => finish_sign_in(&challenge, shown, &config),
+        Some(_) => raise_session(&challenge, shown, &options, &config),
     }
 }
 
-fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<JsonB> {
+fn finish_sign_in(challenge: &Challenge, shown: Shown<'_>, config: &Config) -> Result<JsonB> {
     factors::guess(challenge.user_id, config, |attempt| {
-        let proof = prove(challenge, None, code, attempt)?;
+        let proof = prove(challenge, None, shown, attempt)?;
         attempt.is_right();
         allowed(challenge.user_id, &proof)?;
         factors::meet(challenge)?;
@@ -115,7 +130,12 @@ fn finish_sign_in(challenge: &Challenge, code: &str, config: &Config) -> Result<
     })
 }
 
-fn raise_session(challenge: &Challenge, code: &str, options: &Map<String, Value>, config: &Config) -> Result<JsonB> {
+fn raise_session(
+    challenge: &Challenge,
+    shown: Shown<'_>,
+    options: &Map<String, Value>,
+    config: &Config,
+) -> Result<JsonB> {
     let asking = enrollment::asking_for_factor()?;
     let factor = factors::find(challenge.user_id, challenge.factor_id.ok_or(Error::MfaFactorNotFound)?)?;
     must_be_usable(&asking, &factor)?;
@@ -123,7 +143,7 @@ fn raise_session(challenge: &Challenge, code: &str, options: &Map<String, Value>
         enrollment::require(&enrollment::asking()?, options, config)?;
     }
     factors::guess(challenge.user_id, config, |attempt| {
-        let proof = prove(challenge, Some(&factor), code, attempt)?;
+        let proof = prove(challenge, Some(&factor), shown, attempt)?;
         attempt.is_right();
         allowed(challenge.user_id, &proof)?;
         factors::meet(challenge)?;
@@ -154,8 +174,8 @@ fn confirm(
     Ok(answer)
 }
 
-fn prove(challenge: &Challenge, factor: Option<&Factor>, code: &str, attempt: &guard::Attempt) -> Result<Proof> {
-    factors::verify(&Given { user_id: challenge.user_id, factor, challenge: Some(challenge), code, attempt })
+fn prove(challenge: &Challenge, factor: Option<&Factor>, shown: Shown<'_>, attempt: &guard::Attempt) -> Result<Proof> {
+    factors::verify(&Given { user_id: challenge.user_id, factor, challenge: Some(challenge), shown, attempt })
 }
 
 /// The app's own rules, told of right codes: of wrong ones it would hear what its own ROLLBACK undoes.

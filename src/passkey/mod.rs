@@ -7,9 +7,10 @@
 //! own. Attestation is not asked for, so what model an authenticator is rests on its own word.
 //!
 //! `challenge` holds what was asked, `stored` the rows, `register`, `sign_in` and `sign_up` are the ceremonies, `manage` the
-//! rest; the bytes are verified in `core/src/webauthn.rs`.
+//! rest, `factor` security keys as second factors; the bytes are verified in `core/src/webauthn.rs`.
 
 mod challenge;
+pub mod factor;
 mod manage;
 mod register;
 mod sign_in;

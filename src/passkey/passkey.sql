@@ -209,3 +209,23 @@ as 'MODULE_PATHNAME', 'admin_delete_passkey_wrapper';
 
 comment on function auth.admin_delete_passkey(uuid, uuid, jsonb) is
     'Deletes a passkey of an account, such as one whose device is lost. For service_role, and for auth_sidecar with the service key: 28000 no_authorization, not_admin. 02000 webauthn_credential_not_found.';
+
+create function auth.enroll_webauthn(friendly_name text, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'enroll_webauthn_wrapper';
+
+comment on function auth.enroll_webauthn(text, jsonb) is
+    'Enrols a security key as a second factor: {status: enrolled, factor_id, friendly_name}. It is asked for nowhere before auth.challenge_factor and auth.verify_webauthn have confirmed it. Options: current_password, for a first factor in a session older than ten minutes. For authenticated users who are no guests. 28000 insufficient_aal where a factor is verified and this session has used none; 55000 mfa_webauthn_enroll_not_enabled, too_many_enrolled_mfa_factors; 23505 mfa_factor_name_conflict; 22023 validation_failed.';
+
+create function auth.challenge_webauthn(challenge_token text, factor_id uuid default null, options jsonb default '{}')
+returns jsonb
+language c
+security definer
+set search_path = pg_catalog, pg_temp
+as 'MODULE_PATHNAME', 'challenge_webauthn_wrapper';
+
+comment on function auth.challenge_webauthn(text, uuid, jsonb) is
+    'Asks for a security key in a second step: {webauthn: {type, credential_options: {publicKey}}}, for navigator.credentials.get; what comes back goes to auth.verify_webauthn with the same challenge_token, that of a sign-in or the id of auth.challenge_factor, within five minutes. Of several answers the newest is good. factor_id: which key, if there are several; without, any of them. For everyone. 28000 mfa_challenge_expired; 02000 mfa_factor_not_found without a confirmed security key, and where the first step was a passkey.';

@@ -71,6 +71,7 @@ pub enum Error {
     MfaTotpEnrollNotEnabled,
     MfaPhoneEnrollNotEnabled,
     MfaWebauthnEnrollNotEnabled,
+    MfaWebauthnVerifyNotEnabled,
     MfaRecoveryCodesSoleFactor,
     PasskeyDisabled,
     PhoneProviderDisabled,
@@ -418,7 +419,13 @@ impl Error {
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "mfa_webauthn_enroll_not_enabled",
                 "security keys may not be enrolled as a second factor here".into(),
-                Some("an administrator may set mfa_enabled and enable_passkeys".into()),
+                Some("an administrator may set mfa_enabled and mfa_webauthn_enabled".into()),
+            ),
+            Error::MfaWebauthnVerifyNotEnabled => (
+                S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "mfa_webauthn_verify_not_enabled",
+                "security keys may not be confirmed as a second factor here".into(),
+                Some("an administrator may set mfa_enabled and mfa_webauthn_enabled".into()),
             ),
             Error::MfaRecoveryCodesSoleFactor => (
                 S::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

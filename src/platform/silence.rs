@@ -58,6 +58,9 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"disable_totp",
     b"finish_passkey_sign_in",
     b"finish_passkey_sign_up",
+    b"enroll_webauthn",
+    b"challenge_webauthn",
+    b"verify_webauthn",
 ];
 const SECRET_SETTINGS: &[(&[u8], &[u8])] = &[(b"auth", b"token"), (b"request", b"headers")];
 

@@ -135,7 +135,8 @@ grant select on auth.email_rules to auth_admin;
 grant execute on function
     auth.verify_totp(text, text, jsonb), auth.list_factors(jsonb), auth.challenge_factor(uuid, jsonb),
     auth.enroll_totp(text, jsonb), auth.confirm_totp(uuid, text, jsonb),
-    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb)
+    auth.enroll_sms(text, jsonb), auth.confirm_sms(uuid, text, jsonb), auth.send_mfa_sms(text, uuid, jsonb),
+    auth.enroll_webauthn(text, jsonb), auth.challenge_webauthn(text, uuid, jsonb), auth.verify_webauthn(text, jsonb, jsonb)
 to anon, authenticated, service_role, auth_sidecar;
 grant execute on function
     auth.unenroll_factor(uuid, jsonb), auth.disable_totp(text, jsonb), auth.regenerate_recovery_codes(jsonb),

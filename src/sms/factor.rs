@@ -3,14 +3,14 @@
 use auth_core::phone::Phone;
 use pgrx::JsonB;
 use pgrx::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::codes;
 use super::send::{self, Recipient};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::factors::{self, Challenge, Factor, Given, New, Proof, Verifier};
+use crate::factors::{self, Challenge, Factor, Given, New, Proof, Shown, Verifier};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -20,7 +20,7 @@ use crate::{door, enrollment, guard, keys, mail, sessions, users};
 
 const METHOD: &str = "mfa/phone";
 
-pub static VERIFIER: Verifier = Verifier { takes: is_code, verify };
+pub static VERIFIER: Verifier = Verifier { takes: |shown| matches!(shown, Shown::Code(code) if is_code(code)), verify };
 
 fn is_code(text: &str) -> bool {
     (4..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -94,7 +94,13 @@ fn try_confirm(
     }
     enrollment::require(&asking, &options, &config)?;
     factors::guess(asking.user_id, &config, |attempt| {
-        let given = Given { user_id: asking.user_id, factor: Some(&factor), challenge: None, code, attempt };
+        let given = Given {
+            user_id: asking.user_id,
+            factor: Some(&factor),
+            challenge: None,
+            shown: Shown::Code(code),
+            attempt,
+        };
         let proof = factors::verify(&given)?;
         attempt.is_right();
         enrollment::confirm(&asking, &factor, &proof, &config)
@@ -149,8 +155,9 @@ fn try_send(
 }
 
 /// What `auth.challenge_factor` does for a phone.
-pub fn challenge(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<()> {
-    send_code(user_id, factor.id, &number(factor)?, challenge_id, None, config)
+pub fn ask(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<Map<String, Value>> {
+    send_code(user_id, factor.id, &number(factor)?, challenge_id, None, config)?;
+    Ok(Map::new())
 }
 
 /// Whether the first step of this sign-in was a code to the same number: one phone is one factor.
@@ -204,7 +211,8 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
         (None, Some(factor)) if !factor.is_verified => factor.id,
         _ => return Ok(None),
     };
-    let Some(found) = codes::find_about(about, given.code)? else { return Ok(None) };
+    let Shown::Code(code) = given.shown else { return Ok(None) };
+    let Some(found) = codes::find_about(about, code)? else { return Ok(None) };
     let factor_id = found.data.get("factor_id").and_then(Value::as_str);
     let all = factors::all(given.user_id)?;
     let factor = all.iter().find(|factor| {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
-use crate::factors::{self, Factor, Given, New, Proof, Verifier};
+use crate::factors::{self, Factor, Given, New, Proof, Shown, Verifier};
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
@@ -25,7 +25,8 @@ extension_sql_file!("totp.sql", name = "totp", requires = ["mfa"]);
 
 const METHOD: &str = "totp";
 
-pub static VERIFIER: Verifier = Verifier { takes: totp::is_code, verify };
+pub static VERIFIER: Verifier =
+    Verifier { takes: |shown| matches!(shown, Shown::Code(code) if totp::is_code(code)), verify };
 
 fn fault(error: totp::TotpError) -> Error {
     Error::Internal(format!("a TOTP secret cannot be used: {error}"))
@@ -121,7 +122,13 @@ fn try_confirm(
     }
     enrollment::require(&asking, &options, &config)?;
     factors::guess(asking.user_id, &config, |attempt| {
-        let given = Given { user_id: asking.user_id, factor: Some(&factor), challenge: None, code, attempt };
+        let given = Given {
+            user_id: asking.user_id,
+            factor: Some(&factor),
+            challenge: None,
+            shown: Shown::Code(code),
+            attempt,
+        };
         let proof = factors::verify(&given)?;
         attempt.is_right();
         enrollment::confirm(&asking, &factor, &proof, &config)
@@ -152,7 +159,7 @@ fn try_disable(code: Option<&str>, options: JsonArgument, user_id: &mut Option<U
         return Err(Error::MfaFactorNotFound);
     }
     factors::guess(asking.user_id, &config, |attempt| {
-        let given = Given { user_id: asking.user_id, factor: None, challenge: None, code, attempt };
+        let given = Given { user_id: asking.user_id, factor: None, challenge: None, shown: Shown::Code(code), attempt };
         factors::verify(&given)?;
         attempt.is_right();
         enrollment::remove(asking.user_id, Some(asking.session_id), &gone, &config)
@@ -167,6 +174,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
         where id = $1 and coalesce(last_used_step < $2, true)",
         &[Type::UUIDOID, Type::INT8OID],
     );
+    let Shown::Code(code) = given.shown else { return Ok(None) };
     let all = factors::all(given.user_id)?;
     let apps = all.iter().filter(|factor| {
         factor.kind == METHOD
@@ -178,7 +186,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
     for factor in apps {
         let secret = factor.secret()?;
         let now = u64::try_from(backend::clock_seconds()).unwrap_or(0);
-        let Some(step) = totp::step_of(&secret, given.code, now).map_err(fault)? else { continue };
+        let Some(step) = totp::step_of(&secret, code, now).map_err(fault)? else { continue };
         let step = i64::try_from(step).unwrap_or(i64::MAX);
         if factor.last_used_step.is_some_and(|used| used >= step) {
             continue;

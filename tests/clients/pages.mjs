@@ -77,7 +77,7 @@ for (const javaScriptEnabled of [true, false]) {
     const { key, shown } = await enrol(page, email);
     await send(page, 'I have kept them');
     assert.equal(at(page), '/account/factors');
-    await page.getByText('Your authenticator app is set up.').waitFor();
+    await page.getByText('Your second factor is set up.').waitFor();
     await page.getByRole('heading', { name: 'My phone' }).waitFor();
 
     await send(page, 'Sign out');

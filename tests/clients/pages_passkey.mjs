@@ -28,11 +28,11 @@ after(async () => {
   proxy.close();
 });
 
-async function device(context, page, isPresent = true) {
+async function device(context, page, isPresent = true, more = {}) {
   const cdp = await context.newCDPSession(page);
   await cdp.send('WebAuthn.enable');
   const options = { protocol: 'ctap2', transport: 'internal', hasResidentKey: true, hasUserVerification: true, isUserVerified: true,
-    automaticPresenceSimulation: isPresent };
+    automaticPresenceSimulation: isPresent, ...more };
   const { authenticatorId } = await cdp.send('WebAuthn.addVirtualAuthenticator', { options });
   return { cdp, authenticatorId };
 }
@@ -167,4 +167,93 @@ test('the field for the address offers passkeys', async () => {
   assert.match(await page.getByLabel('E-mail address').getAttribute('autocomplete'), /\bwebauthn$/);
   await page.waitForFunction(() => globalThis.asked.includes('conditional'));
   await accessible(page, 'signing in by passkey');
+});
+
+const SECURITY_KEY = { transport: 'usb', hasResidentKey: false, hasUserVerification: false, isUserVerified: false };
+
+test('a security key is added and takes the second step, by keyboard', async () => {
+  const hostile = '<img src=x onerror=alert(1)>';
+  const { email } = await person();
+  const { context, page } = await visitor('/sign-in', {}, API);
+  let alerted = false;
+  page.on('dialog', async (dialog) => { alerted = true; await dialog.dismiss(); });
+  await signIn(page, email);
+  // An old session shows the password again; the page asks for it when it has to.
+  await sql(`select auth.configure('{"current_password_required": true}')`);
+  await sql(`update auth.sessions set created_at = created_at - interval '1 hour'`);
+  const { cdp, authenticatorId } = await device(context, page, true, SECURITY_KEY);
+  await page.goto(`${API}/account/factors`);
+  await page.getByRole('link', { name: 'Add a security key' }).click();
+  await page.getByRole('button', { name: 'Add this key' }).waitFor();
+  await accessible(page, 'a new key');
+  await page.getByLabel('Name', { exact: true }).fill(hostile);
+  await page.keyboard.press('Enter');
+  await page.getByText('Enter your current password.').waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'current');
+  await accessible(page, 'a new key with the password');
+  await page.keyboard.type(PASSWORD);
+  await Promise.all([page.waitForEvent('domcontentloaded'), page.keyboard.press('Enter')]);
+  await page.getByText('I have kept them').waitFor();
+  await send(page, 'I have kept them');
+  await page.getByText('Your second factor is set up.').waitFor();
+  await page.getByRole('heading', { name: hostile }).waitFor();
+
+  await send(page, 'Sign out');
+  await signIn(page, email);
+  assert.equal(at(page), '/sign-in/second-step');
+  await page.locator('strong', { hasText: hostile }).waitFor();
+  await accessible(page, 'the step with a key');
+  await cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified: false });
+  const button = page.getByRole('button', { name: 'Use the security key' });
+  await button.waitFor();
+  await button.focus();
+  await Promise.all([page.waitForURL(/\/account$/), page.keyboard.press('Enter')]);
+  await page.getByText(email).first().waitFor();
+  await holdsNoToken(page);
+  const [{ aal, amr }] = await sql(`select aal, amr -> 1 ->> 'method' as amr from auth.sessions
+    where user_id = (select id from auth.users where email = $1) order by created_at desc limit 1`, [email]);
+  assert.deepEqual([aal, amr], ['aal2', 'mfa/webauthn']);
+
+  // A counter that goes back is refused, in the words of the page.
+  await send(page, 'Sign out');
+  await signIn(page, email);
+  await sql('update auth.mfa_factors set sign_count = 4000000 where friendly_name = $1', [hostile]);
+  await button.click();
+  await page.getByText('That security key does not work here.').first().waitFor();
+  await accessible(page, 'the step with a key that was refused');
+  await page.getByRole('link', { name: 'Use a recovery code' }).click();
+  await page.getByRole('link', { name: 'Use the security key instead' }).waitFor();
+  await sql('update auth.mfa_factors set sign_count = 0 where friendly_name = $1', [hostile]);
+  await page.getByRole('link', { name: 'Use the security key instead' }).click();
+  await Promise.all([page.waitForURL(/\/account$/), button.click()]);
+  await page.goto(`${API}/account/factors`);
+  await page.getByRole('link', { name: /^Remove/ }).click();
+  await page.getByText(hostile).first().waitFor();
+  await send(page, 'Remove');
+  await page.getByText('The factor is removed.').waitFor();
+  assert.equal(await page.locator('img').count(), 0);
+  assert.equal(alerted, false);
+});
+
+test('who has to add a factor may add a security key, and without a script is told', async () => {
+  await sql(`select auth.configure('{"mfa_required_roles": ["careful"]}')`);
+  const { email } = await person();
+  await sql(`update auth.users set raw_app_meta_data = raw_app_meta_data || '{"role": "careful"}' where email = $1`, [email]);
+  const { context, page } = await visitor('/sign-in', {}, API);
+  await signIn(page, email);
+  assert.equal(at(page), '/account/factors/new');
+  await page.getByRole('link', { name: 'Use a security key instead' }).click();
+  await device(context, page, true, SECURITY_KEY);
+  await accessible(page, 'a key that is needed');
+  await page.getByRole('button', { name: 'Add this key' }).click();
+  await page.getByText('I have kept them').waitFor();
+  await send(page, 'I have kept them');
+  await page.goto(`${API}/account/factors`);
+  await page.getByRole('heading', { name: 'Security key' }).waitFor();
+
+  const { page: plain } = await visitor('/sign-in', { javaScriptEnabled: false }, API);
+  await signIn(plain, email);
+  assert.equal(at(plain), '/sign-in/second-step');
+  await plain.getByText('Security keys need JavaScript.').waitFor();
+  await sql(`select auth.configure('{"mfa_required_roles": []}')`);
 });

@@ -140,3 +140,38 @@ test('an authenticator that verifies nobody is one factor', async () => {
   assert.equal(removed.error, null);
   assert.deepEqual(await ok(call(page, 'passkey.list')), []);
 });
+
+const SECURITY_KEY = { transport: 'usb', hasResidentKey: false, hasUserVerification: false, isUserVerified: false };
+
+test('a security key is the second factor', async () => {
+  const { page } = await visitor(SECURITY_KEY);
+  const email = address('eve');
+  await ok(call(page, 'signUp', { email, password: PASSWORD }));
+  const site = { rpId: 'localhost', rpOrigins: [SITE] };
+  const made = await ok(call(page, 'mfa.webauthn.register', { friendlyName: 'My key', webauthn: site }));
+  assert.deepEqual(claims(made).amr.map((one) => one.method), ['password', 'mfa/webauthn']);
+  assert.equal(made.recovery_codes, undefined, 'the client would keep them in the browser');
+  // The key knows the account by excludeCredentials.
+  const twice = await call(page, 'mfa.webauthn.register', { friendlyName: 'The same', webauthn: site });
+  assert.ok(twice.error);
+  await ok(call(page, 'signOut'));
+
+  const { session } = await ok(call(page, 'signInWithPassword', { email, password: PASSWORD }));
+  assert.deepEqual([claims(session).aal, claims(session).role], ['aal1', 'anon']);
+  const { webauthn } = await ok(call(page, 'mfa.listFactors'));
+  assert.deepEqual(webauthn.map((factor) => factor.friendly_name), ['My key']);
+  const factorId = webauthn[0].id;
+  const raised = await ok(call(page, 'mfa.webauthn.authenticate', { factorId, webauthn: site }));
+  assert.deepEqual([claims(raised).aal, claims(raised).role], ['aal2', 'authenticated']);
+  const level = await ok(call(page, 'mfa.getAuthenticatorAssuranceLevel'));
+  assert.deepEqual([level.currentLevel, level.nextLevel], ['aal2', 'aal2']);
+
+  // A key of nobody signs nothing here.
+  const stranger = await visitor(SECURITY_KEY);
+  await ok(call(stranger.page, 'signInWithPassword', { email, password: PASSWORD }));
+  const refused = await call(stranger.page, 'mfa.webauthn.authenticate', { factorId, webauthn: { ...site, signal: undefined } });
+  assert.ok(refused.error);
+  await ok(call(page, 'mfa.unenroll', { factorId }));
+  const { all } = await ok(call(page, 'mfa.listFactors'));
+  assert.deepEqual(all.map((factor) => factor.status), ['unverified']);
+});

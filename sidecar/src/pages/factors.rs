@@ -1,14 +1,17 @@
-//! /account/factors: authenticator apps and recovery codes. What is shown once is in the answer to the form that asked for it:
+//! /account/factors: authenticator apps, security keys and recovery codes. What is shown once is in the answer to the form that asked for it:
 //! there is no address under which it could be had again.
 
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::visitor::{Flow, Form, Visitor, is_of_the_form};
+use crate::answer;
 use crate::db::Argument;
 use crate::error::{Error, Result};
+use crate::request::{Json, given};
 use crate::server::State;
 
 const FACTORS: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'factors', auth.list_factors(),
@@ -17,11 +20,15 @@ const FACTORS: &str = "select pg_catalog.jsonb_build_object('user', auth.get_use
 /// Also where a factor has to be enrolled before anything else.
 const NEW: &str = "select pg_catalog.jsonb_build_object('user', auth.get_user(), 'settings', auth.public_settings())";
 
+const START_KEY: &str = "select auth.challenge_factor((auth.enroll_webauthn($1, $2) ->> 'factor_id')::pg_catalog.uuid)";
+
 pub fn routes() -> Router<State> {
     Router::new()
         .route("/account/factors", get(show))
         .route("/account/factors/new", get(show_new).post(enrol))
         .route("/account/factors/confirm", post(confirm))
+        .route("/account/factors/key", get(show_key).post(confirm_key))
+        .route("/account/factors/key/start", post(start_key))
         .route("/account/factors/remove", get(ask_to_remove).post(remove))
         .route("/account/factors/recovery-codes", post(new_recovery_codes))
         .route("/account/factors/done", post(done))
@@ -55,6 +62,16 @@ async fn show_new(mut visitor: Visitor) -> Result<Response> {
 }
 
 async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Error>) -> Result<Response> {
+    form_page(visitor, "enrol", name, error.map(|error| (field_of(&error), error))).await
+}
+
+/// The page where a new factor is begun; an error with the field that it is about.
+async fn form_page(
+    visitor: &mut Visitor,
+    page: &str,
+    name: Option<String>,
+    error: Option<(&str, Error)>,
+) -> Result<Response> {
     let mut seen = visitor.call_as_user(NEW, &[]).await?;
     if seen["user"].is_null() || !visitor.may_take("enrollment") {
         return Err(Error::no_authorization());
@@ -62,19 +79,25 @@ async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Err
     seen["is_restricted"] = json!(visitor.is_restricted);
     seen["name"] = json!(name);
     let leads_to = visitor.leads_to().await?;
-    let Some(error) = error else { return visitor.page("enrol", leads_to.as_deref(), seen) };
-    let field = match error.code() {
+    let Some((field, error)) = error else { return visitor.page(page, leads_to.as_deref(), seen) };
+    seen["needs_password"] = json!(field == "current");
+    visitor.page_again(page, leads_to.as_deref(), seen, &error, field)
+}
+
+fn field_of(error: &Error) -> &'static str {
+    match error.code() {
         "validation_failed" if error.message().contains("current_password") => "current",
         "current_password_invalid" | "current_password_required" => "current",
         _ => "name",
-    };
-    seen["needs_password"] = json!(field == "current");
-    visitor.page_again("enrol", leads_to.as_deref(), seen, &error, field)
+    }
+}
+
+fn with_password(current: Option<String>) -> Argument {
+    Argument::Json(current.map_or_else(|| json!({}), |password| json!({"current_password": password})))
 }
 
 async fn enrol(mut visitor: Visitor, form: Form) -> Result<Response> {
-    let options = form.0.get("current").map_or_else(|| json!({}), |password| json!({"current_password": password}));
-    let arguments = [Argument::Text(form.0.get("name")), Argument::Json(options)];
+    let arguments = [Argument::Text(form.0.get("name")), with_password(form.0.get("current"))];
     match visitor.call_as_user("select auth.enroll_totp($1, $2)", &arguments).await {
         Ok(enrolled) => {
             let secret = enrolled["secret"].as_str().unwrap_or_default();
@@ -105,26 +128,66 @@ fn grouped(secret: &str) -> String {
 
 async fn confirm(mut visitor: Visitor, form: Form) -> Result<Response> {
     let code: String = form.text("code").split_whitespace().collect();
-    let options = form.0.get("current").map_or_else(|| json!({}), |password| json!({"current_password": password}));
-    let arguments = [form.id("factor")?, Argument::text(code), Argument::Json(options)];
+    let arguments = [form.id("factor")?, Argument::text(code), with_password(form.0.get("current"))];
     match visitor.call_as_user("select auth.confirm_totp($1, $2, $3)", &arguments).await {
-        Ok(answer) if answer["recovery_codes"].is_array() => {
-            visitor.keep(&answer);
-            let step = (answer["status"] == "password_change_required").then(|| "password".to_owned());
-            visitor.remember(Flow { step, ..visitor.flow.clone() });
-            let leads_to = visitor.leads_to().await?;
-            visitor.page("recovery_codes", leads_to.as_deref(), json!({"codes": answer["recovery_codes"]}))
-        }
-        Ok(answer) if visitor.flow.step.is_some() => visitor.arrive(&answer).await,
-        Ok(answer) => {
-            visitor.keep(&answer);
-            Ok(visitor.go("/account/factors?done=factor_added"))
-        }
+        Ok(answer) => confirmed(&mut visitor, &answer).await,
         // The key is not shown a second time: whoever has scanned it has it.
         Err(error) if is_of_the_form(&error) => {
             let context =
                 json!({"enrolled": {"factor_id": form.text("factor")}, "is_restricted": visitor.is_restricted});
             visitor.page_again("enrol", visitor.leads_to().await?.as_deref(), context, &error, "code")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// With the first factor there are recovery codes, which are shown now.
+async fn confirmed(visitor: &mut Visitor, answer: &Value) -> Result<Response> {
+    if answer["recovery_codes"].is_array() {
+        visitor.keep(answer);
+        let step = (answer["status"] == "password_change_required").then(|| "password".to_owned());
+        visitor.remember(Flow { step, ..visitor.flow.clone() });
+        let leads_to = visitor.leads_to().await?;
+        return visitor.page("recovery_codes", leads_to.as_deref(), json!({"codes": answer["recovery_codes"]}));
+    }
+    if visitor.flow.step.is_some() {
+        return visitor.arrive(answer).await;
+    }
+    visitor.keep(answer);
+    Ok(visitor.go("/account/factors?done=factor_added"))
+}
+
+async fn show_key(mut visitor: Visitor) -> Result<Response> {
+    visitor.with_script = true;
+    form_page(&mut visitor, "key", None, None).await
+}
+
+#[derive(Deserialize)]
+struct NewKey {
+    name: Option<String>,
+    current: Option<String>,
+}
+
+/// What the new security key is to make, for the script.
+async fn start_key(mut visitor: Visitor, Json(new): Json<NewKey>) -> Result<Response> {
+    let arguments = [Argument::Text(new.name), with_password(given(new.current))];
+    match visitor.call_as_user(START_KEY, &arguments).await {
+        Ok(challenge) => Ok(answer::json(&challenge)),
+        Err(error) => {
+            let field = field_of(&error);
+            visitor.tell(error, Some(field))
+        }
+    }
+}
+
+async fn confirm_key(mut visitor: Visitor, form: Form) -> Result<Response> {
+    let credential = form.credential()?.unwrap_or_else(|| Argument::Json(json!({})));
+    let arguments = [Argument::text(form.text("challenge")), credential, with_password(given(form.0.get("current")))];
+    match visitor.call_as_user("select auth.verify_webauthn($1, $2, $3)", &arguments).await {
+        Ok(answer) => confirmed(&mut visitor, &answer).await,
+        Err(error) if is_of_the_form(&error) => {
+            visitor.with_script = true;
+            form_page(&mut visitor, "key", form.0.get("name"), Some(("key", error))).await
         }
         Err(error) => Err(error),
     }

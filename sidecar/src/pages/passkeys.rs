@@ -56,7 +56,7 @@ struct Finished {
 async fn start_sign_in(visitor: Visitor) -> Result<Response> {
     match visitor.call("select auth.start_passkey_sign_in()", &[]).await {
         Ok(started) => Ok(answer::json(&started)),
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
 }
 
@@ -104,18 +104,8 @@ async fn finish_sign_up(mut visitor: Visitor, Json(finished): Json<Finished>) ->
                 Err(error) => told(&visitor, error),
             }
         }
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
-}
-
-/// A refusal as the script shows it. Where the session is over, the page itself says so when it is opened again.
-fn told(visitor: &Visitor, error: Error) -> Result<Response> {
-    if error.status().is_server_error() {
-        return Err(error);
-    }
-    let mut response = answer::json(&json!({"sentence": visitor.sentence(&error)}));
-    *response.status_mut() = error.status();
-    Ok(response)
 }
 
 async fn show(mut visitor: Visitor) -> Result<Response> {
@@ -139,7 +129,7 @@ async fn page(visitor: &mut Visitor, to_remove: Option<String>, error: Option<Er
 async fn start_registration(mut visitor: Visitor) -> Result<Response> {
     match visitor.call_as_user("select auth.start_passkey_registration()", &[]).await {
         Ok(started) => Ok(answer::json(&started)),
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
 }
 
@@ -154,7 +144,7 @@ async fn finish_registration(mut visitor: Visitor, Json(finished): Json<Finished
             let location = visitor.address("/account/passkeys?done=passkey_added");
             Ok(answer::json(&json!({"location": location})))
         }
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
 }
 

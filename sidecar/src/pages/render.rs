@@ -19,8 +19,8 @@ macro_rules! files {
     ($($name:literal)*) => { [$((concat!($name, ".html"), include_str!(concat!("../../templates/pages/", $name, ".html")))),*] };
 }
 
-const TEMPLATES: [(&str, &str); 17] = files!("layout" "inside" "parts" "refused" "sign_in" "second_step" "sign_up" "code"
-    "forgotten" "reset" "account" "password" "sessions" "factors" "enrol" "recovery_codes" "passkeys");
+const TEMPLATES: [(&str, &str); 18] = files!("layout" "inside" "parts" "refused" "sign_in" "second_step" "sign_up" "code"
+    "forgotten" "reset" "account" "password" "sessions" "factors" "enrol" "key" "recovery_codes" "passkeys");
 
 const LANGUAGES: [(&str, &str); 2] =
     [("en", include_str!("../../templates/pages/en.json")), ("de", include_str!("../../templates/pages/de.json"))];
@@ -112,9 +112,9 @@ impl Look<'_> {
 
 impl Look<'_> {
     /// What a refusal says where there is no page to say it in.
-    pub fn sentence(&self, error: &Error) -> Value {
+    pub fn sentence(&self, error: &Error, field: Option<&str>) -> Value {
         let texts = PAGES.texts.iter().find(|(lang, _)| *lang == self.lang).map_or(&Value::Null, |(_, texts)| texts);
-        sentence(texts, &json!({"code": error.code(), "message": error.message()}))
+        sentence(texts, &json!({"code": error.code(), "message": error.message(), "field": field}))
     }
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::guard::{self, Jar};
 use super::render::{Look, language};
+use crate::answer;
 use crate::config::{Config, Cookie, SameSite};
 use crate::cookies;
 use crate::db::{Argument, Caller};
@@ -32,7 +33,7 @@ pub struct Visitor {
     pub query: Query,
     pub flow: Flow,
     pub is_restricted: bool,
-    /// Whether the page has the script for passkeys.
+    /// Whether the page has the script for passkeys and security keys.
     pub with_script: bool,
     caller: Caller,
     headers: HeaderMap,
@@ -107,6 +108,13 @@ impl Form {
     /// Empty where it is not given: SQL says what it thinks of that.
     pub fn text(&self, name: &str) -> String {
         self.0.get(name).unwrap_or_default()
+    }
+
+    /// What a security key has answered.
+    pub fn credential(&self) -> Result<Option<Argument>> {
+        let text = self.0.get("credential").filter(|text| !text.is_empty());
+        let json = text.map(|text| serde_json::from_str(&text)).transpose();
+        json.map(|json| json.map(Argument::Json)).map_err(|_| Error::validation("credential is not JSON"))
     }
 
     pub fn id(&self, name: &str) -> Result<Argument> {
@@ -255,8 +263,15 @@ impl Visitor {
         format!("{}{page}", base_path(&self.state.config))
     }
 
-    pub fn sentence(&self, error: &Error) -> Value {
-        self.look(None).sentence(error)
+    /// A refusal as a script shows it. Where the session is over, the page itself says so when it is opened again.
+    pub fn tell(&self, error: Error, field: Option<&str>) -> Result<Response> {
+        if error.status().is_server_error() {
+            return Err(error);
+        }
+        let sentence = self.look(None).sentence(&error, field);
+        let mut response = answer::json(&json!({"sentence": sentence, "field": field}));
+        *response.status_mut() = error.status();
+        Ok(response)
     }
 
     /// The options that every request for a mail has.

@@ -45,10 +45,19 @@ struct Enrollment {
 struct Code {
     challenge_id: Option<String>,
     code: Option<String>,
+    /// Of a security key, in place of a code
+    webauthn: Option<Ceremony>,
     /// For a first factor in an older session, where the settings ask for it
     current_password: Option<String>,
     /// Whether the answer for a first factor brings recovery codes; else POST /factors/recovery-codes makes them
     recovery_codes: Option<bool>,
+}
+
+/// What else clients say of it is not looked at: the settings know the site.
+#[derive(Deserialize, ToSchema)]
+struct Ceremony {
+    /// What navigator.credentials.create or .get gave, as WebAuthn Level 3 writes it in JSON
+    credential_response: Value,
 }
 
 /// Enrol a factor. It is asked for nowhere before a first code has confirmed it.
@@ -63,29 +72,37 @@ async fn enroll(
     match enrollment.factor_type.as_deref() {
         Some("totp") => enroll_totp(&state, &caller, enrollment).await,
         Some("phone") => enroll_phone(&state, &caller, enrollment, locale).await,
-        Some("webauthn") => Err(Error::new("mfa_webauthn_enroll_not_enabled", "security keys are not enabled here")),
+        Some("webauthn") => enroll_webauthn(&state, &caller, enrollment).await,
         _ => Err(Error::validation("factor_type needs to be totp, phone, or webauthn")),
     }
 }
 
+/// The name that was given, or one that is free. An unverified factor gives way to a new one of its name, so only those of verified
+/// ones are taken.
+const NAMED: &str = "(select coalesce($1, (
+        select case number when 1 then $3 else $3 || ' ' || number end as name
+        from pg_catalog.generate_series(1, 1000) as number
+        where not exists (
+            select from pg_catalog.jsonb_array_elements(auth.list_factors()) as factor
+            where factor ->> 'status' = 'verified'
+            and factor ->> 'friendly_name' = case number when 1 then $3 else $3 || ' ' || number end)
+        order by number
+        limit 1
+    )) as name) as n";
+
 async fn enroll_totp(state: &State, caller: &Caller, enrollment: Enrollment) -> Result<Response> {
-    // An unverified factor gives way to a new one of its name, so only those of verified ones are taken.
-    let statement = "select auth.enroll_totp(n.name, $2) || pg_catalog.jsonb_build_object('friendly_name', n.name)
-        from (select coalesce($1, (
-            select case number when 1 then 'Authenticator app' else 'Authenticator app ' || number end as name
-            from pg_catalog.generate_series(1, 1000) as number
-            where not exists (
-                select from pg_catalog.jsonb_array_elements(auth.list_factors()) as factor
-                where factor ->> 'status' = 'verified' and factor ->> 'friendly_name'
-                    = case number when 1 then 'Authenticator app' else 'Authenticator app ' || number end)
-            order by number
-            limit 1
-        )) as name) as n";
+    let statement = format!(
+        "select auth.enroll_totp(n.name, $2) || pg_catalog.jsonb_build_object('friendly_name', n.name) from {NAMED}"
+    );
     let options = Options::default()
         .with("issuer", given(enrollment.issuer))
         .with("current_password", given(enrollment.current_password));
-    let arguments = [Argument::Text(given(enrollment.friendly_name)), Argument::Json(options.value())];
-    let mut enrolled = state.db.call(caller, statement, &arguments).await?;
+    let arguments = [
+        Argument::Text(given(enrollment.friendly_name)),
+        Argument::Json(options.value()),
+        Argument::text("Authenticator app"),
+    ];
+    let mut enrolled = state.db.call(caller, &statement, &arguments).await?;
     let picture = picture(enrolled["qr_code"].as_str().unwrap_or_default())?;
     Ok(answer::json(&json!({
         "id": enrolled["factor_id"].take(),
@@ -119,6 +136,23 @@ async fn enroll_phone(
     })))
 }
 
+/// Without a ceremony: the client asks for a challenge of it next, and that begins one.
+async fn enroll_webauthn(state: &State, caller: &Caller, enrollment: Enrollment) -> Result<Response> {
+    let options = Options::default().with("current_password", given(enrollment.current_password));
+    let arguments = [
+        Argument::Text(given(enrollment.friendly_name)),
+        Argument::Json(options.value()),
+        Argument::text("Security key"),
+    ];
+    let statement = format!("select auth.enroll_webauthn(n.name, $2) from {NAMED}");
+    let mut enrolled = state.db.call(caller, &statement, &arguments).await?;
+    Ok(answer::json(&json!({
+        "id": enrolled["factor_id"].take(),
+        "type": "webauthn",
+        "friendly_name": enrolled["friendly_name"].take(),
+    })))
+}
+
 /// The SVG itself: Supabase's client puts `data:image/svg+xml;utf-8,` before it, where `#` would begin a fragment.
 fn picture(data_url: &str) -> Result<String> {
     let (_, encoded) = data_url.split_once(',').unwrap_or_default();
@@ -127,7 +161,7 @@ fn picture(data_url: &str) -> Result<String> {
     Ok(svg.replace("#000000", "black").replace("#ffffff", "white").replace("#000", "black").replace("#fff", "white"))
 }
 
-/// Ask for a factor: of a phone a code is sent.
+/// Ask for a factor: a phone is sent a code, and what a security key is to sign is in the answer.
 #[utoipa::path(post, path = "/factors/{factor_id}/challenge", tag = "factors", security(("bearer" = [])),
     params(("factor_id" = Uuid, Path)),
     responses((status = 200, body = shapes::Challenged), (status = 404, body = shapes::Refusal)))]
@@ -137,11 +171,10 @@ async fn challenge(
     FactorId(id): FactorId,
 ) -> Result<Response> {
     let mut asked = state.db.call(&caller, "select auth.challenge_factor($1)", &[Argument::Uuid(id)]).await?;
-    Ok(answer::json(&json!({
-        "id": asked["id"].take(),
-        "type": asked["type"].take(),
-        "expires_at": asked["expires_at"].take(),
-    })))
+    if let Some(members) = asked.as_object_mut() {
+        members.remove("factor_id");
+    }
+    Ok(answer::json(&asked))
 }
 
 /// Meet a challenge: the session is of level aal2 then. A first code also confirms the factor.
@@ -158,14 +191,19 @@ async fn verify(
     // The token of a challenge without a session is none of this route's: it is no UUID.
     let challenge_id = given(code.challenge_id).and_then(|id| id.parse::<Uuid>().ok());
     let challenge_id = challenge_id.ok_or_else(|| Error::validation("challenge_id is not a UUID"))?;
-    let given_code = given(code.code).ok_or_else(|| Error::validation("code needs to be non-empty"))?;
     let options = Options::default()
         .with("factor_id", Some(id.to_string()))
         .with("current_password", given(code.current_password))
         .with("recovery_codes", Some(code.recovery_codes.unwrap_or(false)));
-    let arguments =
-        [Argument::text(challenge_id.to_string()), Argument::text(given_code), Argument::Json(options.value())];
-    let session: Value = state.db.call(&caller, "select auth.verify_totp($1, $2, $3)", &arguments).await?;
+    let (statement, shown) = match code.webauthn {
+        Some(ceremony) => ("select auth.verify_webauthn($1, $2, $3)", Argument::Json(ceremony.credential_response)),
+        None => {
+            let code = given(code.code).ok_or_else(|| Error::validation("code needs to be non-empty"))?;
+            ("select auth.verify_totp($1, $2, $3)", Argument::text(code))
+        }
+    };
+    let arguments = [Argument::text(challenge_id.to_string()), shown, Argument::Json(options.value())];
+    let session: Value = state.db.call(&caller, statement, &arguments).await?;
     Ok(answer::session(&state.config, &headers, session, Way::SecondFactor))
 }
 

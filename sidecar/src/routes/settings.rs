@@ -61,5 +61,6 @@ async fn settings(Shared(state): Shared<State>, caller: Caller) -> Result<Respon
         "saml_enabled": false,
         "saml_private_key_next_configured": false,
         "passkeys_enabled": on("enable_passkeys"),
+        "mfa_webauthn_enabled": on("mfa_enabled") && on("mfa_webauthn_enabled"),
     })))
 }

@@ -1,4 +1,4 @@
-// Passkeys, the only part of the pages that needs a script. What a page wants is in the data of its element #passkey.
+// Passkeys and security keys, the only part of the pages that needs a script. What a page wants is in the data of its element #passkey.
 'use strict';
 
 const place = document.getElementById('passkey');
@@ -12,7 +12,7 @@ async function ask(step, body) {
     body: JSON.stringify(body),
   });
   const told = await answer.json();
-  if (!answer.ok) throw new Error(told.sentence ?? place.dataset.failed);
+  if (!answer.ok) throw Object.assign(new Error(told.sentence ?? place.dataset.failed), { field: told.field });
   return told;
 }
 
@@ -20,6 +20,11 @@ async function ask(step, body) {
 function say(error) {
   const isCancelled = ['AbortError', 'NotAllowedError'].includes(error.name);
   message.textContent = isCancelled ? '' : error.name === 'Error' ? error.message : place.dataset.failed;
+  const field = document.getElementById(error.field ?? '');
+  if (field) {
+    field.closest('[hidden]')?.removeAttribute('hidden');
+    field.focus();
+  }
 }
 
 async function finish(started, credential, more) {
@@ -42,6 +47,18 @@ async function signUp() {
   await finish(started, credential, { email, redirect_to: place.dataset.redirectTo });
 }
 
+// What a security key answers is sent with its form, and the next page comes as after any other.
+async function answer(form) {
+  const started = await ask('start', Object.fromEntries(new FormData(form)));
+  const { type, credential_options: options } = started.webauthn;
+  const credential = type === 'create'
+    ? await navigator.credentials.create({ publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(options.publicKey) })
+    : await navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options.publicKey) });
+  form.elements.challenge.value = started.id;
+  form.elements.credential.value = JSON.stringify(credential.toJSON());
+  form.submit();
+}
+
 // One challenge for the offer in the field and for the button.
 let begun;
 let offer;
@@ -62,12 +79,14 @@ async function signIn(mediation) {
   await finish(started, credential, { redirect_to: place.dataset.redirectTo });
 }
 
-const acts = { register, 'sign-in': () => signIn('optional'), 'sign-up': signUp };
+const form = place.querySelector('form');
+const acts = { register, key: () => answer(form), 'sign-in': () => signIn('optional'), 'sign-up': signUp };
 const instead = document.getElementById('no-passkey');
 if (window.PublicKeyCredential?.parseRequestOptionsFromJSON) {
   place.hidden = false;
   if (instead) instead.hidden = true;
-  place.querySelector('button').addEventListener('click', () => {
+  (form ?? place.querySelector('button')).addEventListener(form ? 'submit' : 'click', (event) => {
+    event.preventDefault();
     message.textContent = '';
     acts[act]().catch(say);
   });
