@@ -171,8 +171,11 @@ fn an_answer_is_for_one_challenge() {
         begin(&mut app, challenge);
         assert_eq!(code(finish(&mut app, challenge, &old)), "mfa_verification_failed");
     }
+    // The other's key, as itself and saying that it is this one.
     let begun = begin(&mut app, &one);
-    // The other's key, which says that it is this one.
+    let as_itself = bob.key.get(asked(&begun, "request"), ORIGIN).json(&bob.key);
+    assert_eq!(code(finish(&mut app, &one, &as_itself)), "mfa_verification_failed");
+    let begun = begin(&mut app, &one);
     let mut forged = bob.key.get(asked(&begun, "request"), ORIGIN);
     forged.credential_id = ada.key.credential_id.clone();
     forged.user_handle = None;
