@@ -30,6 +30,7 @@ fn profiles_are_the_documented_columns() {
         "redirect_allow_list": ["https://other.example.org/back"], "debug_mode": false, "test_codes": {},
         "totp_issuer": "Example", "webauthn_rp_name": "Example", "webauthn_rp_id": "example.org",
         "webauthn_rp_origins": ["https://app.example.org"], "sms_prefixes": ["+49"],
+        "webauthn_allowed_aaguids": ["00000000-0000-0000-0000-000000000001"], "webauthn_attestation_roots": null,
         "public_profile_fields": ["username", "name"]});
     configure(&mut admin, own.clone());
     let columns = [
@@ -249,6 +250,7 @@ fn null_is_the_default_or_no_limit() {
         "mfa_challenge_ttl",
         "webauthn_rp_origins",
         "webauthn_user_verification",
+        "webauthn_allowed_aaguids",
         "enable_sms",
         "sms_otp_length",
         "sms_otp_ttl",
@@ -266,6 +268,7 @@ fn null_is_the_default_or_no_limit() {
         "totp_issuer",
         "webauthn_rp_name",
         "webauthn_rp_id",
+        "webauthn_attestation_roots",
         "sms_budget",
         "refresh_token_ttl",
         "session_timebox",

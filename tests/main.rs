@@ -11,6 +11,7 @@ mod announcements;
 mod anonymous;
 mod approval;
 mod asking;
+mod attestation;
 mod audit;
 mod audit_chain;
 mod audit_events;

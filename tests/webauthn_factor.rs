@@ -252,6 +252,7 @@ fn factors_are_no_passkeys() {
     let delete = format!("delete_passkey('{}')", ada.factor_id);
     assert_eq!(said_as(&mut app, &ada.token, &delete), "webauthn_credential_not_found");
 
+    assert_eq!(code(register(&mut app, &ada.token, &mut ada.key)), "webauthn_credential_exists");
     let mut passkey = Authenticator::new(Algorithm::Es256);
     register(&mut app, &ada.token, &mut passkey).unwrap();
     let (challenge, _) = signed(&mut app, EMAIL, &mut ada.key);

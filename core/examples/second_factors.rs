@@ -53,8 +53,13 @@ fn main() -> Result<(), Failure> {
         let text = |value: &Value| hex(value).map(|bytes| base64url::encode(&bytes));
         let id = text(&vector["credential_id"])?;
         let credential = |response: Value| json!({"id": id, "rawId": id, "type": "public-key", "response": response});
-        let expected =
-            |challenge| Expected { challenge, rp_id: "example.org", origins: &origins, needs_user_verification: false };
+        let expected = |challenge| Expected {
+            challenge,
+            rp_id: "example.org",
+            origins: &origins,
+            needs_user_verification: false,
+            attested_by: None,
+        };
         // As a client hands it on that was asked for no attestation: authData is the last member.
         let object = hex(&made["attestationObject"])?;
         let place = object.windows(9).position(|window| window == b"\x68authData").ok_or("authData")?;

@@ -1,9 +1,10 @@
 //! WebAuthn ceremonies as a relying party verifies them (WebAuthn Level 3, sections 7.1 and 7.2).
 //!
 //! What a browser's `toJSON()` gives comes in, with what was asked; what comes out is what an authenticator has signed, or why
-//! it is refused. Of attestations only "none" and self attestation are known: "none" is what is asked for, and no
-//! certificate would be trusted. ring verifies the signatures.
+//! it is refused. Where no roots are trusted, "none" is what is asked for, and of attestations only that and self attestation are
+//! taken; where some are, only what leads to one. ring verifies the signatures.
 
+mod attestation;
 mod cbor;
 mod data;
 mod key;
@@ -12,6 +13,8 @@ use ring::rand::SecureRandom;
 use serde_json::Value;
 
 use crate::base64url;
+use attestation::Certified;
+pub use attestation::{Roots, Trusted};
 use cbor::{Item, Reader};
 use data::{AuthenticatorData, check_client_data};
 pub use key::ALGORITHMS;
@@ -31,6 +34,8 @@ pub struct Expected<'a> {
     /// Compared as they are.
     pub origins: &'a [String],
     pub needs_user_verification: bool,
+    /// Whom a new authenticator has to be attested by; none: by nobody.
+    pub attested_by: Option<Trusted<'a>>,
 }
 
 /// A credential that was made.
@@ -116,7 +121,12 @@ pub fn register(credential: &Value, expected: &Expected<'_>, random: &dyn Secure
         return Err(Refused("the credential has another id"));
     }
     made.key.check(random)?;
-    object.statement.verify(&made.key, &signed(object.authenticator_data, &client_data))?;
+    let signed = signed(object.authenticator_data, &client_data);
+    match (&object.statement, expected.attested_by) {
+        (Statement::Certified(certified), Some(trusted)) => certified.verify(&signed, &made.aaguid, trusted)?,
+        (_, Some(_)) => return Err(Refused("the authenticator is attested by nobody")),
+        (statement, None) => statement.verify(&made.key, &signed)?,
+    }
     let transports = response.get("transports").and_then(Value::as_array).into_iter().flatten();
     let given: Vec<&str> = transports.filter_map(Value::as_str).collect();
     Ok(Registered {
@@ -194,7 +204,14 @@ enum Statement<'a> {
         algorithm: i64,
         signature: &'a [u8],
     },
+    Certified(Certified<'a>),
 }
+
+/// Certificates between an authenticator and a root, and its own.
+const MOST_CERTIFICATES: u64 = 5;
+
+/// What is taken for none that was asked for.
+const OTHER: Refused = Refused("the attestation is not one of those that are asked for");
 
 impl<'a> AttestationObject<'a> {
     fn read(bytes: &'a [u8]) -> Result<AttestationObject<'a>, Refused> {
@@ -226,28 +243,37 @@ impl<'a> AttestationObject<'a> {
 
 impl<'a> Statement<'a> {
     fn read(format: &str, mut reader: Reader<'a>) -> Result<Statement<'a>, Refused> {
-        const MALFORMED: Refused = Refused("the attestation is not one of those that are asked for");
-        let members = reader.map().ok_or(MALFORMED)?;
-        let (mut algorithm, mut signature) = (None, None);
+        let members = reader.map().ok_or(OTHER)?;
+        let (mut algorithm, mut signature, mut certificates) = (None, None, Vec::new());
         for _ in 0..members {
-            match (format, reader.text().ok_or(MALFORMED)?, reader.item().ok_or(MALFORMED)?) {
+            match (format, reader.text().ok_or(OTHER)?, reader.item().ok_or(OTHER)?) {
                 ("packed", "alg", Item::Negative(number)) => algorithm = i64::try_from(number).ok(),
                 ("packed", "sig", Item::Bytes(bytes)) => signature = Some(bytes),
-                _ => return Err(MALFORMED),
+                ("packed", "x5c", Item::Array(count @ 1..=MOST_CERTIFICATES)) if certificates.is_empty() => {
+                    for _ in 0..count {
+                        certificates.push(reader.bytes().ok_or(OTHER)?);
+                    }
+                }
+                _ => return Err(OTHER),
             }
         }
         match (format, members, algorithm, signature) {
             ("none", 0, ..) => Ok(Statement::None),
-            ("packed", 2, Some(number), Some(signature)) => {
+            ("packed", 2, Some(number), Some(signature)) if certificates.is_empty() => {
                 Ok(Statement::SelfSigned { algorithm: -1 - number, signature })
             }
-            _ => Err(MALFORMED),
+            ("packed", 3, Some(number), Some(signature)) if !certificates.is_empty() => {
+                Ok(Statement::Certified(Certified { algorithm: -1 - number, signature, certificates }))
+            }
+            _ => Err(OTHER),
         }
     }
 
     fn verify(&self, key: &Key<'_>, signed: &[u8]) -> Result<(), Refused> {
         match self {
             Statement::None => Ok(()),
+            // Nobody is trusted, so it says nothing.
+            Statement::Certified(_) => Err(OTHER),
             Statement::SelfSigned { algorithm, .. } if *algorithm != key.algorithm() => {
                 Err(Refused("the attestation is of another algorithm"))
             }

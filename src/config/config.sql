@@ -76,7 +76,9 @@ create table auth.config (
     require_approval boolean,
     email_block_disposable boolean,
     email_block_subaddress boolean,
-    mfa_webauthn_enabled boolean
+    mfa_webauthn_enabled boolean,
+    webauthn_allowed_aaguids uuid[],
+    webauthn_attestation_roots text
 );
 select pg_catalog.pg_extension_config_dump('auth.config', '');
 
@@ -144,6 +146,8 @@ comment on column auth.config.webauthn_rp_name is 'Name of the relying party tha
 comment on column auth.config.webauthn_rp_id is 'Relying party id: the domain that passkeys belong to (WebAuthn section 5.1.2); default the host of site_url.';
 comment on column auth.config.webauthn_rp_origins is 'Origins that may use passkeys, exactly: https://app.example.org or android:apk-key-hash:…; default that of site_url. A list.';
 comment on column auth.config.webauthn_user_verification is 'Whether an authenticator has to verify its user (WebAuthn section 5.8.6); default preferred. Only a verified user is aal2.';
+comment on column auth.config.webauthn_allowed_aaguids is 'Models of authenticators (AAGUID, WebAuthn section 6.5.1) that passkeys and security keys may be registered with; default none: any. Without webauthn_attestation_roots it is the authenticator''s own word.';
+comment on column auth.config.webauthn_attestation_roots is 'Certificates, as PEM, that a new authenticator has to be attested by (WebAuthn section 8.2); default null: no attestation is asked for.';
 comment on column auth.config.enable_sms is 'Whether codes by SMS sign in; default false. Off: 55000 phone_provider_disabled.';
 comment on column auth.config.sms_otp_length is 'Digits of a code sent by SMS; default 6, 4 to 10.';
 comment on column auth.config.sms_otp_ttl is 'How long a code sent by SMS is good; default 60 seconds.';

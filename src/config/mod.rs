@@ -12,9 +12,11 @@ use std::rc::Rc;
 
 use auth_core::hash::Cost;
 use auth_core::password::Policy;
+use auth_core::webauthn::Roots;
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::platform::backend;
 use crate::platform::error::{Answer, Error, Result};
@@ -90,6 +92,10 @@ pub struct WebAuthn {
     pub origins: Vec<String>,
     /// As WebAuthn spells it.
     pub user_verification: String,
+    /// Models of authenticators that may be registered; empty: any.
+    pub allowed_aaguids: Vec<Uuid>,
+    /// Whose word on the model is taken; none: nobody's is asked for.
+    pub attestation_roots: Option<Roots>,
 }
 
 /// Codes by SMS.
@@ -151,7 +157,7 @@ pub struct Limits {
 }
 
 /// With a column that the newest release has brought: nothing is half done in a database that was not updated yet.
-static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"mfa_webauthn_enabled"]);
+static CONFIG: Relation = Relation::cached(c"config", c"config_pkey", &[c"webauthn_attestation_roots"]);
 
 thread_local! {
     static KEPT: RefCell<Option<(u64, Rc<Config>)>> = const { RefCell::new(None) };
@@ -336,6 +342,11 @@ fn read(settings: &Map<String, Value>) -> Result<Config> {
                 origins => origins,
             },
             user_verification: text("webauthn_user_verification")?,
+            allowed_aaguids: list("webauthn_allowed_aaguids")?.iter().filter_map(|id| id.parse().ok()).collect(),
+            attestation_roots: match settings.get("webauthn_attestation_roots") {
+                Some(Value::String(pem)) => Some(Roots::read(pem).ok_or_else(|| bad("webauthn_attestation_roots"))?),
+                _ => None,
+            },
         },
         sms: Sms {
             is_enabled: switch("enable_sms")?,

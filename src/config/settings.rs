@@ -1,7 +1,9 @@
 //! The settings one by one: kind, bounds, default and the values of the profiles (`docs/settings.md`).
 
+use auth_core::webauthn::Roots;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
@@ -27,6 +29,9 @@ enum Kind {
     Text,
     /// Addresses, each with the code that is always right for it.
     Codes,
+    Uuids,
+    /// Of authorities, as PEM.
+    Certificates,
 }
 
 pub struct Setting {
@@ -41,6 +46,9 @@ pub struct Setting {
 const fn setting(name: &'static str, kind: Kind, may_be_unlimited: bool, profiles: [&'static str; 3]) -> Setting {
     Setting { name, kind, may_be_unlimited, profiles }
 }
+
+/// Some hundred certificates.
+const LONGEST_PEM: usize = 256 * 1024;
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
@@ -133,6 +141,8 @@ pub const ALL: &[Setting] = &[
         false,
         [r#""preferred""#, r#""required""#, r#""preferred""#],
     ),
+    setting("webauthn_allowed_aaguids", Kind::Uuids, false, ["[]", KEEP, KEEP]),
+    setting("webauthn_attestation_roots", Kind::Certificates, true, ["null", KEEP, KEEP]),
     setting("enable_sms", Kind::Switch, false, ["false", "false", "false"]),
     setting("sms_otp_length", Kind::Count { least: 4, most: 10 }, false, ["6", "6", "6"]),
     setting("sms_otp_ttl", Kind::Duration { least: 30, most: 60 * MINUTE }, false, ["60", "60", "60"]),
@@ -224,6 +234,10 @@ impl Setting {
             (Kind::Codes, Value::Object(codes)) if codes.len() <= 100 && codes.values().all(is_code) => {
                 Ok(value.clone())
             }
+            (Kind::Uuids, Value::Array(items)) if items.len() <= 1000 && items.iter().all(is_uuid) => Ok(value.clone()),
+            (Kind::Certificates, Value::String(pem)) if pem.len() <= LONGEST_PEM && Roots::read(pem).is_some() => {
+                Ok(value.clone())
+            }
             _ => Err(self.wrong()),
         }
     }
@@ -237,6 +251,8 @@ impl Setting {
             Kind::List => "a list of at most 100 texts".to_string(),
             Kind::Text => "a text of 1 to 64 characters, without colons".to_string(),
             Kind::Codes => "an object of address to code, a code of 4 to 10 digits".to_string(),
+            Kind::Uuids => "a list of at most 1000 UUIDs".to_string(),
+            Kind::Certificates => format!("certificates of authorities as PEM, at most {LONGEST_PEM} bytes"),
             Kind::Rate => "so many in so long, such as 5/900 (seconds) or 5/15 minutes".to_string(),
             Kind::Duration { least, most } => {
                 format!("a duration from {least} to {most} seconds, as a whole number or as interval text")
@@ -252,6 +268,10 @@ fn is_short_text(value: &Value) -> bool {
 
 fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.chars().count()) && !text.contains(|letter: char| letter.is_control() || letter == ':')
+}
+
+fn is_uuid(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.len() == 36 && Uuid::parse_str(text).is_ok())
 }
 
 fn is_code(value: &Value) -> bool {

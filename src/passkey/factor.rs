@@ -2,13 +2,13 @@
 //!
 //! What it makes stands with the factor and not among the passkeys, under a user handle of its own: it signs nobody in alone.
 
-use auth_core::webauthn::{self, ALGORITHMS, Assertion, Expected, Refused, Stored};
+use auth_core::webauthn::{Assertion, Expected, Refused, Stored};
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{TTL_SECONDS, expected, register, stored};
+use super::{TTL_SECONDS, expected, made, register, stored};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::factors::{self, Challenge, Factor, Given, New, Proof, Shown, Verifier};
@@ -117,7 +117,7 @@ fn begin(user_id: Uuid, of: &[Factor], challenge_id: Uuid, config: &Config) -> R
     let encoded = auth_core::base64url::encode(&challenge);
     let (kind, public_key) = match of {
         [] => return Err(Error::MfaFactorNotFound),
-        [new] if !new.is_verified => ("create", creation(user_id, new, &encoded, config)?),
+        [new] if !new.is_verified => ("create", creation(user_id, new, encoded, config)?),
         known => ("request", request(user_id, known, &encoded, config)?),
     };
     BEGIN.execute(&[to_pg(challenge_id).into(), challenge.as_slice().into(), (TTL_SECONDS as f64).into()])?;
@@ -127,29 +127,21 @@ fn begin(user_id: Uuid, of: &[Factor], challenge_id: Uuid, config: &Config) -> R
 
 /// PublicKeyCredentialCreationOptionsJSON. An authenticator keeps one discoverable key for each user handle: with that of the
 /// account it would overwrite a passkey.
-fn creation(user_id: Uuid, new: &Factor, challenge: &str, config: &Config) -> Result<Value> {
+fn creation(user_id: Uuid, new: &Factor, challenge: String, config: &Config) -> Result<Value> {
     must_be_enabled_to_verify(config)?;
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     let mut existing = stored::descriptors(user_id)?;
     existing.extend(descriptors(user_id, |_| true)?);
-    let rp = &config.webauthn;
     let mut user = register::describe(user_id, &user);
     user["id"] = auth_core::base64url::encode(new.id.as_bytes()).into();
-    Ok(json!({
-        "rp": {"id": rp.rp_id, "name": rp.rp_name},
-        "user": user,
-        "challenge": challenge,
-        "pubKeyCredParams": ALGORITHMS.map(|number| json!({"type": "public-key", "alg": number})),
-        "timeout": TTL_SECONDS * 1000,
-        "excludeCredentials": existing,
-        "authenticatorSelection": {
-            "authenticatorAttachment": "cross-platform",
-            "residentKey": "discouraged",
-            "requireResidentKey": false,
-            "userVerification": "discouraged",
-        },
-        "attestation": "none",
-    }))
+    let mut options = register::creation(challenge, user, existing, config);
+    options["authenticatorSelection"] = json!({
+        "authenticatorAttachment": "cross-platform",
+        "residentKey": "discouraged",
+        "requireResidentKey": false,
+        "userVerification": "discouraged",
+    });
+    Ok(options)
 }
 
 /// PublicKeyCredentialRequestOptionsJSON.
@@ -191,7 +183,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
     let factor_id = match new {
         Some(new) => {
             must_be_enabled_to_verify(&config)?;
-            keep(new, credential, &expected)?;
+            keep(new, credential, &expected, &config)?;
             new.id
         }
         None => sign(given, credential, &expected)?,
@@ -227,7 +219,7 @@ fn refused(Refused(why): Refused) -> Error {
 }
 
 /// Keeps what a new security key has made; refused where anybody has something with its id.
-fn keep(new: &Factor, credential: &Value, expected: &Expected<'_>) -> Result<()> {
+fn keep(new: &Factor, credential: &Value, expected: &Expected<'_>, config: &Config) -> Result<()> {
     static KEEP: Query = Query::write(
         "update auth.mfa_factors
         set credential_id = $2, public_key = $3, sign_count = $4, transports = $5,
@@ -246,7 +238,7 @@ fn keep(new: &Factor, credential: &Value, expected: &Expected<'_>) -> Result<()>
             Type::BOOLOID,
         ],
     );
-    let made = webauthn::register(credential, expected, &backend::random_source()).map_err(refused)?;
+    let made = made(credential, expected, config).map_err(refused)?;
     let kept = KEEP.execute(&[
         to_pg(new.id).into(),
         made.credential_id.as_slice().into(),

@@ -4,7 +4,7 @@
 //! for our relying party, from our origins, with the key of the passkey's owner; aal2 only where the authenticator has
 //! verified its user. Asking with an address does not tell whether it has an account. Threats: a replayed, forged or relayed
 //! answer; a registration in somebody else's session; a cloned authenticator; a stolen session that adds a passkey of its
-//! own. Attestation is not asked for, so what model an authenticator is rests on its own word.
+//! own; an authenticator of a model that is not trusted.
 //!
 //! `challenge` holds what was asked, `stored` the rows, `register`, `sign_in` and `sign_up` are the ceremonies, `manage` the
 //! rest, `factor` security keys as second factors; the bytes are verified in `core/src/webauthn.rs`.
@@ -17,11 +17,13 @@ mod sign_in;
 mod sign_up;
 mod stored;
 
-use auth_core::webauthn::{Expected, LONGEST_RESPONSE, Refused};
+use auth_core::webauthn::{self, Expected, LONGEST_RESPONSE, Refused, Registered, Trusted};
 use pgrx::extension_sql_file;
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::config::Config;
+use crate::platform::backend;
 use crate::platform::error::{Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
@@ -51,6 +53,26 @@ fn expected<'a>(challenge: &'a [u8], config: &'a Config) -> Expected<'a> {
         rp_id: &config.webauthn.rp_id,
         origins: &config.webauthn.origins,
         needs_user_verification: config.webauthn.user_verification == "required",
+        attested_by: config
+            .webauthn
+            .attestation_roots
+            .as_ref()
+            .map(|roots| Trusted { roots, now: u64::try_from(backend::clock_seconds()).unwrap_or(0) }),
+    }
+}
+
+/// What is asked of browsers, as WebAuthn spells it.
+fn attestation(config: &Config) -> &'static str {
+    if config.webauthn.attestation_roots.is_some() { "direct" } else { "none" }
+}
+
+/// Verifies what a new authenticator gave, and that those of its model may be registered.
+fn made(credential: &Value, expected: &Expected<'_>, config: &Config) -> std::result::Result<Registered, Refused> {
+    let made = webauthn::register(credential, expected, &backend::random_source())?;
+    let allowed = &config.webauthn.allowed_aaguids;
+    match allowed.is_empty() || allowed.contains(&Uuid::from_bytes(made.aaguid)) {
+        true => Ok(made),
+        false => Err(Refused("authenticators of this model may not be registered")),
     }
 }
 

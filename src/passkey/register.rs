@@ -1,14 +1,14 @@
 //! Registering a passkey while signed in.
 
 use auth_core::base64url;
-use auth_core::webauthn::{self, ALGORITHMS};
+use auth_core::webauthn::ALGORITHMS;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::challenge::{self, For, Kind};
-use super::{MOST, TTL_SECONDS, check_name, credential, expected, must_be_enabled, refused, stored};
+use super::{MOST, TTL_SECONDS, attestation, check_name, credential, expected, made, must_be_enabled, refused, stored};
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::identity::{self, Asking};
@@ -73,7 +73,7 @@ pub fn creation(challenge: String, user: Value, existing: Vec<Value>, config: &C
             "requireResidentKey": true,
             "userVerification": rp.user_verification,
         },
-        "attestation": "none",
+        "attestation": attestation(config),
     })
 }
 
@@ -120,8 +120,7 @@ fn finish(
     let attempt = guard::attempt(&guard::PASSKEY_REGISTRATION, "", json!({}), &config)?;
     let answer =
         challenge::spend(challenge_id, Kind::Registration, &attempt, |other| *other == whom).and_then(|spent| {
-            let made = webauthn::register(&credential, &expected(&spent.bytes, &config), &backend::random_source())
-                .map_err(refused)?;
+            let made = made(&credential, &expected(&spent.bytes, &config), &config).map_err(refused)?;
             attempt.is_right();
             spent.remove()?;
             // One after the other: two at once would each see room for one more.

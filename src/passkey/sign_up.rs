@@ -1,6 +1,5 @@
 //! Signing up with a passkey: one ceremony, whose account has no password.
 
-use auth_core::webauthn;
 use pgrx::JsonB;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
@@ -8,7 +7,7 @@ use uuid::Uuid;
 
 use super::challenge::{self, For, Kind, Spent};
 use super::register::{creation, describe};
-use super::{check_name, credential, expected, must_be_enabled, refused, stored};
+use super::{check_name, credential, expected, made, must_be_enabled, refused, stored};
 use crate::config::{self, Config};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
@@ -79,8 +78,7 @@ fn finish(
 
 /// What was asked for, and the passkey that it is to be done with.
 fn verify(credential: &Value, name: Option<&str>, spent: &Spent, config: &Config) -> Result<(Asked, Credential)> {
-    let made =
-        webauthn::register(credential, &expected(&spent.bytes, config), &backend::random_source()).map_err(refused)?;
+    let made = made(credential, &expected(&spent.bytes, config), config).map_err(refused)?;
     spent.remove()?;
     let user_id = spent.whom.user_id.ok_or(Error::WebauthnChallengeExpired)?;
     // Whether somebody has registered it is asked before anybody knows whether the address is taken, and so tells nothing of that.

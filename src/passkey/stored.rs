@@ -54,7 +54,8 @@ pub fn add(user_id: Uuid, made: &Registered, name: Option<&str>) -> Result<Optio
         "insert into auth.passkeys
             (user_id, credential_id, public_key, sign_count, transports, aaguid, backup_eligible, backed_up, uv,
             friendly_name)
-        values ($1, $2, $3, $4, $5, nullif($6, '00000000-0000-0000-0000-000000000000'), $7, $8, $9, $10)
+        select $1, $2, $3, $4, $5, nullif($6, '00000000-0000-0000-0000-000000000000'), $7, $8, $9, $10
+        where not exists (select from auth.mfa_factors as f where f.credential_id = $2)
         on conflict (credential_id) do nothing
         returning id",
         &[

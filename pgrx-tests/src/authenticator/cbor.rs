@@ -23,6 +23,10 @@ pub fn text(value: &str) -> Vec<u8> {
     [head(3, value.len() as u64), value.as_bytes().to_vec()].concat()
 }
 
+pub fn list(items: &[Vec<u8>]) -> Vec<u8> {
+    [head(4, items.len() as u64), items.concat()].concat()
+}
+
 pub fn map(pairs: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
     let inside = pairs.iter().flat_map(|(key, value)| [key.clone(), value.clone()].concat());
     head(5, pairs.len() as u64).into_iter().chain(inside).collect()

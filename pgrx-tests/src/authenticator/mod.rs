@@ -11,7 +11,7 @@ use ring::rsa::KeyPair as RsaKeyPair;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256};
 use serde_json::{Value, json};
 
-use cbor::{bytes, map, number, text};
+use cbor::{bytes, list, map, number, text};
 
 pub const USER_PRESENT: u8 = 1;
 pub const USER_VERIFIED: u8 = 1 << 2;
@@ -236,6 +236,21 @@ impl Registration {
         let message = [self.authenticator_data(), sha256(&written(&self.client_data))].concat();
         self.format = "packed";
         self.statement = map(&[(text("alg"), number(algorithm)), (text("sig"), bytes(&authenticator.sign(&message)))]);
+        self
+    }
+
+    /// Attested with the maker's key, of PKCS#8 and P-256, and its certificate.
+    pub fn certified_by(mut self, key: &[u8], certificate: &[u8]) -> Registration {
+        let random_source = SystemRandom::new();
+        let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key, &random_source).expect("a key");
+        let message = [self.authenticator_data(), sha256(&written(&self.client_data))].concat();
+        let signature = key.sign(&random_source, &message).expect("a signature");
+        self.format = "packed";
+        self.statement = map(&[
+            (text("alg"), number(-7)),
+            (text("sig"), bytes(signature.as_ref())),
+            (text("x5c"), list(&[bytes(certificate)])),
+        ]);
         self
     }
 

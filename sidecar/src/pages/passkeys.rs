@@ -72,7 +72,7 @@ async fn finish_sign_in(mut visitor: Visitor, Json(finished): Json<Finished>) ->
             visitor.flow = Flow { redirect_to: given(finished.redirect_to), ..Flow::default() };
             Ok(onward(&visitor.arrive(&answer).await?))
         }
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
 }
 
@@ -84,12 +84,12 @@ fn onward(response: &Response) -> Response {
 
 async fn start_sign_up(visitor: Visitor, Json(asked): Json<SignUp>) -> Result<Response> {
     if let Err(refusal) = mail_domain::check(&visitor.state, &asked.email).await {
-        return told(&visitor, refusal);
+        return visitor.tell(refusal, None);
     }
     let arguments = [Argument::text(asked.email), Argument::Json(json!({})), Argument::Json(visitor.locale())];
     match visitor.call("select auth.start_passkey_sign_up($1, $2, $3)", &arguments).await {
         Ok(started) => Ok(answer::json(&started)),
-        Err(error) => told(&visitor, error),
+        Err(error) => visitor.tell(error, None),
     }
 }
 
@@ -101,7 +101,7 @@ async fn finish_sign_up(mut visitor: Visitor, Json(finished): Json<Finished>) ->
                 Flow { email: given(finished.email), redirect_to: given(finished.redirect_to), ..Flow::default() };
             match signed_up(&mut visitor, flow, &answer).await {
                 Ok(response) => Ok(onward(&response)),
-                Err(error) => told(&visitor, error),
+                Err(error) => visitor.tell(error, None),
             }
         }
         Err(error) => visitor.tell(error, None),
