@@ -79,9 +79,7 @@ async fn verify(mut visitor: Visitor, form: Form) -> Result<Response> {
         (Some(challenge), Some(credential)) => {
             visitor.call_as_user(VERIFY_KEY, &[Argument::text(challenge.as_str()), credential]).await
         }
-        (Some(challenge), None) => {
-            visitor.call_as_user(VERIFY_SENT, &[Argument::text(challenge.as_str()), code]).await
-        }
+        (Some(challenge), None) => visitor.call_as_user(VERIFY_SENT, &[Argument::text(challenge.as_str()), code]).await,
         (None, _) => visitor.call_as_user(VERIFY, &[form.id("factor")?, code]).await,
     };
     match answer {
