@@ -288,6 +288,17 @@ fn the_settings_are_those_of_the_code() {
                 accepted("a".into(), false);
                 accepted(json!([1]), false);
             }
+            (_, "list of UUIDs") => {
+                accepted(json!(["ee882879-721c-4913-9775-3dfcce97072a"]), true);
+                for wrong in [json!(["a"]), json!("a"), json!(vec!["ee882879-721c-4913-9775-3dfcce97072a"; 1001])] {
+                    accepted(wrong, false);
+                }
+            }
+            (_, "certificates as PEM") => {
+                let file: Value = serde_json::from_str(&text("tests/vectors/webauthn/attestation.json")).unwrap();
+                accepted(file["device"]["root"].clone(), true);
+                accepted("another".into(), false);
+            }
             (_, "name") => {
                 accepted("Example & Co".into(), true);
                 for wrong in [json!(""), json!("a:b"), json!("x".repeat(65)), json!(["a"])] {
