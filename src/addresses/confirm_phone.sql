@@ -14,10 +14,6 @@ with old as (
     delete from auth.password_state as p using old where p.user_id = old.id and old.is_first
 ), passkeys as (
     delete from auth.passkeys as p using old where p.user_id = old.id and old.is_first
-), factors as (
-    delete from auth.mfa_factors as f using old where f.user_id = old.id and old.is_first
-), recovery_codes as (
-    delete from auth.recovery_codes as r using old where r.user_id = old.id and old.is_first
 ), mailed as (
     update auth.identities as i
     set identity_data = i.identity_data || '{"phone_verified": true}'

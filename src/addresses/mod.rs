@@ -1,9 +1,9 @@
 //! Addresses: what becomes of an account when somebody proves to own its address, and when the address changes.
 //!
 //! Promises: only the address that a token was sent to is confirmed by it; what was set before anybody had proved the address
-//! (a password, passkeys, second factors, sessions, other tokens) does not survive that proof, unless the sign-up itself is what
-//! is confirmed. Threats: an account made in advance with somebody else's address; a change that was begun before the account
-//! had its owner.
+//! (a password, passkeys, sessions, other tokens) does not survive that proof, unless the sign-up itself is what is confirmed; a
+//! second factor does, because who can read somebody's mail is not yet that person. Threats: an account made in advance with
+//! somebody else's address; a change that was begun before the account had its owner; a mailbox in the wrong hands.
 
 use auth_core::email::Email;
 use auth_core::phone::Phone;
@@ -51,10 +51,6 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
             delete from auth.password_state as p using old where p.user_id = old.id and old.is_first and $3
         ), passkeys as (
             delete from auth.passkeys as p using old where p.user_id = old.id and old.is_first and $3
-        ), factors as (
-            delete from auth.mfa_factors as f using old where f.user_id = old.id and old.is_first and $3
-        ), recovery_codes as (
-            delete from auth.recovery_codes as r using old where r.user_id = old.id and old.is_first and $3
         )
         select old.is_first from old",
         &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID],
