@@ -239,7 +239,7 @@ fn keep(new: &Factor, credential: &Value, expected: &Expected<'_>, config: &Conf
         ],
     );
     let made = made(credential, expected, config).map_err(refused)?;
-    let kept = KEEP.execute(&[
+    let arguments = [
         to_pg(new.id).into(),
         made.credential_id.as_slice().into(),
         made.public_key.as_slice().into(),
@@ -247,7 +247,11 @@ fn keep(new: &Factor, credential: &Value, expected: &Expected<'_>, config: &Conf
         made.transports.clone().into(),
         to_pg(Uuid::from_bytes(made.aaguid)).into(),
         made.is_backup_eligible.into(),
-    ])?;
+    ];
+    // Of two at one instant the index refuses the second.
+    let kept = PgTryBuilder::new(std::panic::AssertUnwindSafe(|| KEEP.execute(&arguments)))
+        .catch_when(PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION, |_| Err(Error::WebauthnCredentialExists))
+        .execute()?;
     if kept == 1 { Ok(()) } else { Err(Error::WebauthnCredentialExists) }
 }
 

@@ -14,12 +14,13 @@ use crate::config::{self, Config};
 use crate::identity::{self, Asking};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
-use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::{log, silence};
 use crate::{enrollment, guard, keys, mail, users};
 
 #[pg_extern(sql = false)]
 fn start_passkey_registration(options: JsonArgument) -> Answer<JsonB> {
+    silence::call_is_secret();
     let mut user_id = None;
     let result = start(options, &mut user_id);
     log::outcome("start_passkey_registration", user_id, &result);

@@ -43,6 +43,8 @@ const SECRET_TAKING: &[&[u8]] = &[
     b"verify_otp",
     b"verify_sms_otp",
     b"enroll_sms",
+    b"enroll_totp",
+    b"start_passkey_registration",
     b"confirm_sms",
     b"send_mfa_sms",
     b"verify_sign_up",
