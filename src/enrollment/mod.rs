@@ -14,7 +14,7 @@ use crate::factors::{self, Challenge, Factor, Proof, recovery};
 use crate::identity::{self, Asking};
 use crate::platform::backend;
 use crate::platform::error::{Error, Result};
-use crate::{door, mail, presence, sessions, users};
+use crate::{door, guard, mail, presence, sessions, users};
 
 /// Option of what adds a first factor: a session alone may be a stolen one.
 pub const OPTION: &str = "current_password";
@@ -41,10 +41,22 @@ pub fn asking_for_factor() -> Result<Asking> {
     identity::require_asking(&[sessions::MFA, sessions::MFA_ENROLLMENT])
 }
 
-/// A challenge that is good for whoever asks: that of a session in that session only.
-pub fn find_challenge(token: &str) -> Result<Option<Challenge>> {
+/// A challenge that is good for whoever asks: that of a session in that session only. A token that is nobody's is counted by
+/// network, as a wrong link is.
+pub fn find_challenge(token: &str, config: &Config) -> Result<Challenge> {
     let asks_in = |session_id| asking_for_factor().is_ok_and(|asking| asking.session_id == session_id);
-    Ok(factors::find_challenge(token)?.filter(|challenge| challenge.session_id.is_none_or(asks_in)))
+    match factors::find_challenge(token)?.filter(|challenge| challenge.session_id.is_none_or(asks_in)) {
+        Some(challenge) => Ok(challenge),
+        None => guard::attempt(&guard::LINK, "", json!({}), config)?.end(Err(Error::MfaChallengeExpired), None),
+    }
+}
+
+/// By what the first step was taken that a challenge waits behind.
+pub fn first_method(challenge: &Challenge) -> Result<Option<String>> {
+    match challenge.session_id {
+        None => Ok(challenge.way["first"]["method"].as_str().map(str::to_string)),
+        Some(session_id) => sessions::first_method(session_id),
+    }
 }
 
 /// That this session may add a factor or remove one: of level aal2 where one is enrolled; where none is, by somebody who has just

@@ -102,11 +102,7 @@ fn try_verify(
     let config = config::current()?;
     let token = given(token, "challenge_token")?;
     keys::root()?;
-    let Some(challenge) = enrollment::find_challenge(token)? else {
-        // Nobody's: counted by network, as a wrong link is.
-        let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
-        return attempt.end(Err(Error::MfaChallengeExpired), None);
-    };
+    let challenge = enrollment::find_challenge(token, &config)?;
     *user_id = Some(challenge.user_id);
     if let Some(meant) = options.get("factor_id").and_then(Value::as_str)
         && Uuid::parse_str(meant).ok() != challenge.factor_id

@@ -18,7 +18,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::{door, enrollment, guard, keys, sessions, users};
+use crate::{door, enrollment, keys, users};
 
 const METHOD: &str = "mfa/webauthn";
 
@@ -79,11 +79,7 @@ fn challenge(
     let token = given(token, "challenge_token")?;
     silence::check_literal(token)?;
     keys::root()?;
-    let Some(challenge) = enrollment::find_challenge(token)? else {
-        // Nobody's: counted by network, as a wrong link is.
-        let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
-        return attempt.end(Err(Error::MfaChallengeExpired), None);
-    };
+    let challenge = enrollment::find_challenge(token, &config)?;
     *user_id = Some(challenge.user_id);
     door::must_be_welcome(challenge.user_id)?;
     let wanted = factor_id.map(from_pg);
@@ -161,11 +157,7 @@ fn must_be_enabled_to_verify(config: &Config) -> Result<()> {
 
 /// Whether the first step of this sign-in was a passkey: two things that one has are one factor.
 fn was_first_step(challenge: &Challenge) -> Result<bool> {
-    let method = match challenge.session_id {
-        None => challenge.way["first"]["method"].as_str().map(str::to_string),
-        Some(session_id) => sessions::first_method(session_id)?,
-    };
-    Ok(method.as_deref() == Some("passkey"))
+    Ok(enrollment::first_method(challenge)?.as_deref() == Some("passkey"))
 }
 
 /// Which key has answered the ceremony of this challenge; the ceremony is used up, whatever comes of it.

@@ -16,7 +16,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::{door, enrollment, guard, keys, mail, sessions, users};
+use crate::{door, enrollment, guard, keys, mail, users};
 
 const METHOD: &str = "mfa/phone";
 
@@ -128,11 +128,7 @@ fn try_send(
     let token = given(token, "challenge_token")?;
     silence::check_literal(token)?;
     keys::root()?;
-    let Some(challenge) = enrollment::find_challenge(token)? else {
-        // Nobody's: counted by network, as a wrong link is.
-        let attempt = guard::attempt(&guard::LINK, "", json!({}), &config)?;
-        return attempt.end(Err(Error::MfaChallengeExpired), None);
-    };
+    let challenge = enrollment::find_challenge(token, &config)?;
     *user_id = Some(challenge.user_id);
     door::must_be_welcome(challenge.user_id)?;
     let wanted = factor_id.map(from_pg).or(challenge.factor_id);
@@ -162,11 +158,7 @@ pub fn ask(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) 
 
 /// Whether the first step of this sign-in was a code to the same number: one phone is one factor.
 fn was_first_step(factor: &Factor, challenge: &Challenge) -> Result<bool> {
-    let method = match challenge.session_id {
-        None => challenge.way["first"]["method"].as_str().map(str::to_string),
-        Some(session_id) => sessions::first_method(session_id)?,
-    };
-    if method.as_deref() != Some("sms") {
+    if enrollment::first_method(challenge)?.as_deref() != Some("sms") {
         return Ok(false);
     }
     let user = users::object(challenge.user_id)?.ok_or(Error::SessionNotFound)?;
