@@ -69,10 +69,9 @@ fn twilio_is_asked_by_a_form() {
     let receiver = Receiver::start(&["201 Created"; 3]);
     let mut stage = twilio(&receiver);
     let id = stage.queue(row(json!({"locale": "de-AT"})));
-    {
-        let _courier = stage.courier();
-        assert_eq!(stage.wait_for_status(id, "sent").error, "");
-    }
+    let mut courier = stage.courier();
+    assert_eq!(stage.wait_for_status(id, "sent").error, "");
+    courier.stop();
     let call = &calls(&receiver, 1)[0];
     assert_eq!(call.head.lines().next().unwrap(), "POST /2010-04-01/Accounts/AC123/Messages.json HTTP/1.1");
     let basic = STANDARD.encode("AC123:0123456789");
@@ -118,10 +117,8 @@ fn twilio_by_its_own_description() {
     ];
     let mut stage = stage("twilio", &settings);
     let good = stage.queue(row(json!({})));
-    {
-        let _courier = stage.courier();
-        assert_eq!(stage.wait_for_status(good, "sent").error, "");
-    }
+    let _courier = stage.courier();
+    assert_eq!(stage.wait_for_status(good, "sent").error, "");
     assert!(server.log().contains("The request passed the validation rules"), "{}", server.log());
     // It looks: without credentials, and without a field that has to be there.
     let path = format!("{base}/2010-04-01/Accounts/{account}/Messages.json");
@@ -154,7 +151,7 @@ fn what_twilio_answers() {
     let receiver = Receiver::saying(answers);
     let mut stage = twilio(&receiver);
     stage.pace("60 s", "1 h");
-    let courier = stage.courier();
+    let mut courier = stage.courier();
     for (number, is_final) in expected.into_iter().enumerate() {
         let id = stage.queue(row(json!({})));
         let state = if is_final { stage.wait_for_status(id, "dead") } else { stage.wait_for_retry(id) };
@@ -166,8 +163,7 @@ fn what_twilio_answers() {
     for secret in ["4915112345678", "987654", "0123456789"] {
         assert!(!log.contains(secret), "{secret}: {log}");
     }
-    // Gone, so that it takes none of what comes.
-    drop(courier);
+    courier.stop();
     // No answer at all.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();

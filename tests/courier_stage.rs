@@ -51,6 +51,8 @@ impl Stage {
         self.settings.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Dropped, it is killed: what it had asked the server for may still be claimed, for as long as the lease is. Where
+    /// another one is to go on, `stop` it.
     pub fn courier(&self) -> Program {
         start_courier(&self.settings)
     }
@@ -75,9 +77,10 @@ impl Stage {
         State { status: row.get(0), attempts: row.get(1), error: row.get(2), retry_in: row.get(3) }
     }
 
+    /// For longer than a lease: what was claimed by somebody who was killed comes after it.
     #[track_caller]
     pub fn wait_for_status(&mut self, id: Uuid, status: &str) -> State {
-        wait_until(&format!("the row to be {status}"), Duration::from_secs(40), || self.state(id).status == status);
+        wait_until(&format!("the row to be {status}"), Duration::from_secs(90), || self.state(id).status == status);
         self.state(id)
     }
 

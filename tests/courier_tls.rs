@@ -68,10 +68,10 @@ fn mail_waits_for_the_right_password() {
     stage.set("AUTH_SMTP__USER", "ada");
     stage.set("AUTH_SMTP__PASSWORD", "wrong");
     let id = stage.queue(json!({}));
-    let courier = stage.courier();
+    let mut courier = stage.courier();
     let state = stage.wait_for_retry(id);
     assert!(state.error.contains("535") && !state.error.contains("wrong"), "{state:?}");
-    drop(courier);
+    courier.stop();
     stage.set("AUTH_SMTP__PASSWORD", "right");
     let _courier = stage.courier();
     stage.wait_for_status(id, "sent");
