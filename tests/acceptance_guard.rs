@@ -1,8 +1,6 @@
 //! The limit on guesses as a new user would try it: in a transaction that is rolled back, from many connections, across a kill,
 //! without a worker, in a crowd.
 
-use std::time::Duration;
-
 use auth_harness::{
     Cluster, Database, Signal, json, refused, rounds, sign_in, sign_up, signal, storm_with, wait_until,
 };
@@ -14,7 +12,6 @@ use crate::refresh::configure;
 
 const PASSWORD: &str = "correct horse battery";
 const EMAIL: &str = "ada@example.org";
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The code word of a wrong guess.
 fn guess(client: &mut impl auth_harness::GenericClient, email: &str) -> String {
@@ -137,7 +134,7 @@ fn guesses_from_many_connections_are_five() {
         assert_eq!(hashes(&database) - before, 5, "round {round}: no more than five were looked at");
         assert_eq!(knock(&database).as_deref(), Some("account_locked"));
         assert_eq!(hashes(&database) - before, 5, "round {round}");
-        wait_until("the audit to have every attempt", PATIENCE, || failures(&database, "true") - audited == 65);
+        wait_until("the audit to have every attempt", || failures(&database, "true") - audited == 65);
         assert_eq!(failures(&database, "code = 'account_locked'"), 60 * (round as i64 + 1));
     }
 }
@@ -170,10 +167,10 @@ fn guesses_count_without_a_worker() {
         // Once all is sealed the worker sleeps, or goes: stopped in the middle of something it might keep a lock for ever.
         let sealed = "select not exists (select from auth.audit_log where sequence is null)";
         let mut root = database.superuser();
-        wait_until("the worker to have nothing to do", PATIENCE, || root.query_one(sealed, &[]).unwrap().get(0));
+        wait_until("the worker to have nothing to do", || root.query_one(sealed, &[]).unwrap().get(0));
         drop(root);
         if !has_worker {
-            wait_until("the worker to leave", PATIENCE, || cluster.processes("auth worker").is_empty());
+            wait_until("the worker to leave", || cluster.processes("auth worker").is_empty());
         }
         let [launcher, worker] = ["auth launcher", "auth worker"].map(|title| cluster.processes(title));
         assert_eq!((launcher.len(), worker.len()), (1, usize::from(has_worker)));
@@ -188,10 +185,8 @@ fn guesses_count_without_a_worker() {
         sign_in(&mut app, EMAIL, PASSWORD);
         drop(stopped);
         let counted = format!("code = 'invalid_credentials' and event_data ->> 'email' = '{email}'");
-        wait_until("the guesses to be written", PATIENCE, || failures(&database, &counted) == 5);
-        wait_until("the refusal to be written", PATIENCE, || {
-            failures(&database, "true") - before == 6 + i64::from(has_worker)
-        });
+        wait_until("the guesses to be written", || failures(&database, &counted) == 5);
+        wait_until("the refusal to be written", || failures(&database, "true") - before == 6 + i64::from(has_worker));
     }
 }
 
@@ -243,7 +238,7 @@ fn a_crowd_of_others_washes_nothing_out() {
     assert_eq!(guess(&mut app, EMAIL), "account_locked");
     assert_eq!(knock(&database).as_deref(), Some("account_locked"));
     let others = "event_data ->> 'email' like 'other%'";
-    wait_until("the audit to have everything", PATIENCE, || failures(&database, others) == (CLIENTS * each) as i64);
+    wait_until("the audit to have everything", || failures(&database, others) == (CLIENTS * each) as i64);
     assert!(told * 10 >= CLIENTS * each * 9, "{told}: nearly all of them were told that they were wrong");
     assert_eq!(failures(&database, "code = 'invalid_credentials' and event_data ->> 'email' = 'ada@example.org'"), 5);
     let status = json(&mut database.admin(), "select auth.guard_status()", &[]);

@@ -1,7 +1,5 @@
 //! Asking for mails: how often, for whom, and that nobody learns by it who has an account.
 
-use std::time::Duration;
-
 use auth_harness::{Cluster, Database, Refusal, mails, wait_until};
 use serde_json::{Value, json};
 
@@ -101,9 +99,7 @@ fn how_often() {
     configure(&database, json!({"verification_resend_interval": 1}));
     assert_eq!(said(&mut app, "send_otp('ada@example.org')", &[]), "code_sent");
     assert_eq!(said(&mut app, "send_otp('ada@example.org')", &[]), "over_email_send_rate_limit");
-    wait_until("the interval to be over", Duration::from_secs(20), || {
-        said(&mut app, "send_otp('ada@example.org')", &[]) == "code_sent"
-    });
+    wait_until("the interval to be over", || said(&mut app, "send_otp('ada@example.org')", &[]) == "code_sent");
     mails(&database);
     // Used, so that the next one is a first one.
     configure(&database, json!({"verification_resend_interval": 60, "signup_mode": "otp_first"}));

@@ -1,7 +1,5 @@
 //! The audit: which rows there are, in whose transaction they come, what stands in them, and who may touch them.
 
-use std::time::Duration;
-
 use auth_harness::{
     Client, Cluster, Database, GenericClient, Person, acting, json, refused, sign_in, sign_up, wait_until,
 };
@@ -9,8 +7,6 @@ use serde_json::{Value, json as object};
 use uuid::Uuid;
 
 use crate::minting::{PASSWORD, assert_refused, count};
-
-pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// Hashes that cost nothing, no limit but those that the test asks for.
 pub fn configure(database: &Database, settings: Value) {
@@ -35,7 +31,7 @@ pub fn happened(client: &mut impl GenericClient, condition: &str) -> i64 {
 #[track_caller]
 pub fn wait_until_happened(database: &Database, condition: &str, times: i64) {
     let mut superuser = database.superuser();
-    wait_until(&format!("{times} times {condition}"), LIMIT, || happened(&mut superuser, condition) >= times);
+    wait_until(&format!("{times} times {condition}"), || happened(&mut superuser, condition) >= times);
     assert_eq!(happened(&mut superuser, condition), times, "{condition}");
 }
 

@@ -3,7 +3,7 @@
 use auth_harness::{Client, Cluster, json, refused, sign_in, sign_up, wait_until};
 use serde_json::{Value, json as object};
 
-use crate::audit::{LIMIT, configure, guess};
+use crate::audit::{configure, guess};
 use crate::audit_seal::{verified, wait_until_sealed};
 use crate::minting::{PASSWORD, count};
 
@@ -146,7 +146,7 @@ fn a_month_is_emptied_after_two_years() {
     younger.superuser().execute(revoked, &[]).unwrap();
     sign_in(&mut younger.app(), "ada@example.org", PASSWORD);
     let unsealed = "select count(*) from auth.audit_log where sequence is null";
-    wait_until("every row to be sealed", LIMIT, || count(&mut younger.superuser(), unsealed) == 0);
+    wait_until("every row to be sealed", || count(&mut younger.superuser(), unsealed) == 0);
     // It is where it does not belong, and that is told too.
     assert_eq!(verified(&mut younger.admin())["broken"]["sequence"], 40);
 
@@ -156,7 +156,7 @@ fn a_month_is_emptied_after_two_years() {
     }
     let (mut superuser, mut admin) = (database.superuser(), database.admin());
     let old = "select count(*) from auth.audit_log where event_type in ('old', 'older')";
-    wait_until("the old month to be emptied", LIMIT, || count(&mut superuser, old) == 0);
+    wait_until("the old month to be emptied", || count(&mut superuser, old) == 0);
     let answer = wait_until_sealed(&database);
     assert_eq!((&answer["sealed"], &answer["last_sequence"]), (&object!(20), &object!(40)));
     assert_eq!(count(&mut superuser, "select count(*) from auth.audit_log where event_type = 'kept'"), 15);
@@ -183,7 +183,7 @@ fn a_month_is_emptied_after_two_years() {
 
     // The other database's chores are over when the old revocation is gone, and its month is still there.
     let mut superuser = younger.superuser();
-    wait_until("the chores", LIMIT, || count(&mut superuser, "select count(*) from auth.revocations") == 0);
+    wait_until("the chores", || count(&mut superuser, "select count(*) from auth.revocations") == 0);
     assert_eq!(count(&mut superuser, old), 20);
     assert_eq!(count(&mut superuser, "select count(*) from auth.audit_anchors"), 0);
 }

@@ -5,7 +5,7 @@ use auth_harness::{
 };
 use serde_json::{Value, json as object};
 
-use crate::audit::{LIMIT, configure, guess, happened, rows, wait_until_happened};
+use crate::audit::{configure, guess, happened, rows, wait_until_happened};
 use crate::minting::PASSWORD;
 use crate::refresh::{refresh, refreshed, refusal};
 
@@ -190,7 +190,7 @@ fn a_refusal_while_its_equal_is_written_is_counted() {
         let mut holder = superuser.transaction().unwrap();
         holder.batch_execute("lock table auth.audit_log in exclusive mode").unwrap();
         assert_eq!(guess(&mut app, "ada@example.org"), "account_locked");
-        wait_until("the worker to write", LIMIT, || !watcher.query(waits, &[]).unwrap().is_empty());
+        wait_until("the worker to write", || !watcher.query(waits, &[]).unwrap().is_empty());
         // The worker has read the first of them, and gives up only after half a second.
         assert_eq!(guess(&mut app, "ada@example.org"), "account_locked");
         holder.rollback().unwrap();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use auth_harness::{Client, Cluster, Database, Person, acting, json, refused, sign_in, sign_up, wait_until};
 use serde_json::{Value, json as object};
 
-use crate::audit::{LIMIT, configure, guess};
+use crate::audit::{configure, guess};
 use crate::minting::{PASSWORD, count, text};
 
 #[track_caller]
@@ -18,7 +18,7 @@ pub fn verified(client: &mut impl auth_harness::GenericClient) -> Value {
 pub fn wait_until_sealed(database: &Database) -> Value {
     let mut admin = database.admin();
     let unsealed = "select count(*) from auth.audit_log where sequence is null";
-    wait_until("every row to be sealed", LIMIT, || count(&mut admin, unsealed) == 0);
+    wait_until("every row to be sealed", || count(&mut admin, unsealed) == 0);
     let answer = verified(&mut admin);
     assert_eq!(answer["broken"], Value::Null);
     assert_eq!((&answer["unsealed"], &answer["oldest_unsealed"]), (&object!(0), &Value::Null));
@@ -263,7 +263,7 @@ fn rows_are_sealed_as_they_are_committed() {
     // The one that was rolled back is a row too, of a sign-up that failed.
     let late = "select count(*) from auth.audit_log where sequence in (42, 43)
         and event_data ->> 'email' in ('slow@example.org', 'lost@example.org') and success = (event_type = 'signup')";
-    wait_until("the late rows to be sealed", LIMIT, || count(&mut superuser, late) == 2);
+    wait_until("the late rows to be sealed", || count(&mut superuser, late) == 2);
     let answer = wait_until_sealed(&database);
     assert_eq!((&answer["sealed"], &answer["last_sequence"]), (&object!(43), &object!(43)));
     let earlier = "select count(*) from auth.audit_log where sequence > 41 and success

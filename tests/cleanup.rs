@@ -3,7 +3,7 @@
 use auth_harness::{Client, Cluster, Database, Person, json, refused, sign_in, sign_up, wait_until};
 use serde_json::{Value, json as object};
 
-use crate::audit::{LIMIT, configure, guess};
+use crate::audit::{configure, guess};
 use crate::audit_seal::wait_until_sealed;
 use crate::minting::{PASSWORD, count};
 use crate::refresh::{refreshed, refusal, standing};
@@ -18,7 +18,7 @@ fn cleaned(database: &Database) -> Value {
 fn ada_and_no_worker(database: &Database) -> Person {
     let ada = sign_up(&mut database.app(), "ada@example.org", PASSWORD);
     wait_until_sealed(database);
-    wait_until("the worker to leave", LIMIT, || workers(database) == 0);
+    wait_until("the worker to leave", || workers(database) == 0);
     ada
 }
 
@@ -258,7 +258,7 @@ fn the_worker_removes_what_expired_a_day_ago() {
     guess(&mut database.app(), "nobody@example.org");
     let mut superuser = database.superuser();
     let left = "select count(*) from auth.pending_sign_ups where expires_at < now() - interval '1 day'";
-    wait_until("the worker to clean", LIMIT, || count(&mut superuser, left) == 0);
+    wait_until("the worker to clean", || count(&mut superuser, left) == 0);
     for (table, left) in [
         ("sessions where not_after < now()", 1),
         ("sessions", 4),
@@ -267,7 +267,7 @@ fn the_worker_removes_what_expired_a_day_ago() {
         ("pending_sign_ups", 3),
         ("blocked_networks", 1),
     ] {
-        wait_until(table, LIMIT, || count(&mut superuser, &format!("select count(*) from auth.{table}")) == left);
+        wait_until(table, || count(&mut superuser, &format!("select count(*) from auth.{table}")) == left);
     }
 }
 

@@ -423,7 +423,7 @@ fn changes_at_once_are_both_kept() {
     let second = std::thread::scope(|scope| {
         let second = scope.spawn(|| configure(&mut database.admin(), json!({"max_active_sessions": 7})));
         let mut superuser: Client = database.superuser();
-        auth_harness::wait_until("the second change to wait", std::time::Duration::from_secs(30), || {
+        auth_harness::wait_until("the second change to wait", || {
             let waiting = superuser.query_one(
                 "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
                 &[],

@@ -1,7 +1,5 @@
 //! Mail from the outbox to a relay: what arrives, for whom, and what never does.
 
-use std::time::Duration;
-
 use auth_harness::{Relay, RelayOptions, canary, run_sidecar, wait_until};
 use serde_json::json;
 
@@ -16,9 +14,7 @@ fn a_mail_arrives_with_sender_link_and_code_of_the_settings() {
     let mut courier = stage.courier();
     courier.wait_for_log("the courier is ready");
     let sql = "select from pg_stat_activity where query = 'listen auth_outbox' and datname = current_database()";
-    wait_until("the courier to listen", Duration::from_secs(20), || {
-        !stage.superuser.query(sql, &[]).unwrap().is_empty()
-    });
+    wait_until("the courier to listen", || !stage.superuser.query(sql, &[]).unwrap().is_empty());
 
     let id = stage.queue(json!({}));
     let state = stage.wait_for_status(id, "sent");
@@ -195,7 +191,7 @@ fn the_log_has_no_address_no_secret_and_no_content() {
     let webhook = stage.queue(json!({"channel": "webhook", "payload": webhook}));
     let mut courier = stage.courier();
     for id in [refused, rows[0], rows[1], webhook] {
-        wait_until("every row to be done", Duration::from_secs(30), || stage.state(id).status != "pending");
+        wait_until("every row to be done", || stage.state(id).status != "pending");
         let error = stage.state(id).error;
         assert!(!error.contains(&secrets[0]) && !error.contains(&secrets[1]), "{error}");
     }

@@ -1,8 +1,6 @@
 //! The courier when something breaks: the relay refuses, breaks off or is away, the courier is killed, the database
 //! restarts. No mail is lost, and a second one comes only where nobody can know of the first.
 
-use std::time::Duration;
-
 use auth_harness::{Cluster, Program, Relay, RelayOptions, Signal, rounds, wait_until};
 use serde_json::json;
 use uuid::Uuid;
@@ -76,7 +74,7 @@ fn a_killed_courier_loses_nothing_and_repeats_only_what_nobody_can_know() {
     // Claimed and not sent: the relay listens and does not greet.
     stage.relay.signal(Signal::SIGSTOP);
     let claimed = stage.queue(json!({}));
-    wait_until("the claim", Duration::from_secs(20), || stage.state(claimed).attempts == 1);
+    wait_until("the claim", || stage.state(claimed).attempts == 1);
     courier.kill9();
     stage.relay.signal(Signal::SIGCONT);
     courier = stage.courier();
@@ -92,15 +90,13 @@ fn a_killed_courier_loses_nothing_and_repeats_only_what_nobody_can_know() {
     // The courier was told, and the database was not: somebody holds the row since it was claimed.
     stage.relay.will(&["slow"]);
     let unsettled = stage.queue(json!({}));
-    wait_until("the claim", Duration::from_secs(20), || stage.state(unsettled).attempts == 1);
+    wait_until("the claim", || stage.state(unsettled).attempts == 1);
     let mut holder = stage.database.superuser();
     let mut held = holder.transaction().unwrap();
     held.execute("select from auth.outbox where id = $1 for update", &[&unsettled]).unwrap();
     let settling = "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%settle_outbox%'
         and datname = current_database()";
-    wait_until("the settlement to wait", Duration::from_secs(20), || {
-        !stage.superuser.query(settling, &[]).unwrap().is_empty()
-    });
+    wait_until("the settlement to wait", || !stage.superuser.query(settling, &[]).unwrap().is_empty());
     courier.kill9();
     // The server must not settle for the dead: its connection ends before the lock does.
     let end = "select pg_terminate_backend(pid) from pg_stat_activity where query like '%settle_outbox%'
@@ -122,7 +118,7 @@ fn a_killed_courier_loses_nothing_and_repeats_only_what_nobody_can_know() {
 /// Kills the courier when the relay has heard the whole mail, and starts another one.
 fn kill_after_data(stage: &mut Stage, courier: &mut Program, data: usize) -> Uuid {
     let id = stage.queue(json!({}));
-    wait_until("the relay to have heard the mail", Duration::from_secs(20), || {
+    wait_until("the relay to have heard the mail", || {
         stage.relay.heard().iter().filter(|line| *line == "DATA").count() >= data && stage.relay.idle_script()
     });
     courier.kill9();
@@ -146,7 +142,7 @@ fn many_mails_survive_many_kills() {
         let mut courier = stage.courier();
         let already = stage.relay.taken().len();
         let goal = already + 1 + round % 7;
-        wait_until("some mails", Duration::from_secs(30), || {
+        wait_until("some mails", || {
             let none_left = stage.superuser.query_one(left, &[]).unwrap().get::<_, i64>(0) == 0;
             none_left || stage.relay.taken().len() >= goal
         });
@@ -196,9 +192,7 @@ fn a_courier_that_is_told_to_stop_finishes_what_it_sends() {
     let first = stage.queue(json!({}));
     let second = stage.queue(json!({}));
     let mut courier = stage.courier();
-    wait_until("the first to be under way", Duration::from_secs(20), || {
-        stage.relay.heard().iter().any(|l| l == "DATA")
-    });
+    wait_until("the first to be under way", || stage.relay.heard().iter().any(|l| l == "DATA"));
     assert!(courier.stop().success());
     // Which of the two is first is nobody's promise.
     let mut states = [stage.state(first), stage.state(second)];
@@ -252,9 +246,7 @@ fn a_courier_outlives_its_database() {
     let after = stage.queue(json!({}));
     stage.wait_for_status(after, "sent");
     cluster.kill9();
-    wait_until("the courier to notice", Duration::from_secs(20), || {
-        courier.log().contains("the outbox cannot be reached")
-    });
+    wait_until("the courier to notice", || courier.log().contains("the outbox cannot be reached"));
     cluster.start_again();
     stage.superuser = stage.database.superuser();
     let last = stage.queue(json!({}));

@@ -1,7 +1,5 @@
 //! From a flow in the database to a mail that can be used: the extension, the courier and a relay together.
 
-use std::time::Duration;
-
 use auth_harness::{
     Client, Cluster, Database, Program, Relay, Taken, acting, canary, json, sign_in, sign_up, wait_until,
 };
@@ -57,7 +55,7 @@ impl App {
             let mails: Vec<Taken> = relay.taken().into_iter().filter(|mail| mail.to == [email]).collect();
             mails
         };
-        wait_until(&format!("mail {count} to {email}"), Duration::from_secs(20), || of(&self.relay).len() >= count);
+        wait_until(&format!("mail {count} to {email}"), || of(&self.relay).len() >= count);
         let mails = of(&self.relay);
         assert_eq!(mails.len(), count, "{}", mails.last().map_or("", |mail| &mail.data));
         mails.into_iter().next_back().unwrap()
@@ -69,7 +67,7 @@ impl App {
 
     #[track_caller]
     fn wait_for_sent(&mut self, count: u64) {
-        wait_until("the rows to be settled", Duration::from_secs(20), || self.status()["sent"] == count);
+        wait_until("the rows to be settled", || self.status()["sent"] == count);
     }
 }
 

@@ -1,7 +1,5 @@
 //! SMS from the outbox to a provider: what each is asked, and what becomes of its answers.
 
-use std::time::Duration;
-
 use auth_harness::{Ask, Cluster, Program, canary, free_port, run_python, run_sidecar, wait_until};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -58,7 +56,7 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[track_caller]
 fn calls(receiver: &Receiver, count: usize) -> Vec<Call> {
-    wait_until(&format!("{count} calls"), Duration::from_secs(20), || receiver.calls().len() >= count);
+    wait_until(&format!("{count} calls"), || receiver.calls().len() >= count);
     receiver.calls()
 }
 
@@ -300,11 +298,9 @@ fn each_courier_takes_what_it_can_send() {
     let code = body["sms"]["otp"].as_str().unwrap();
     let session = answer(&mut app, "verify_sms_otp($1, $2)", &[&ADA, &code]).unwrap();
     assert_eq!(session["user"]["phone"], "4915112345678");
-    wait_until("the mail", Duration::from_secs(20), || mailing.relay.taken().len() == 1);
+    wait_until("the mail", || mailing.relay.taken().len() == 1);
     let sent = "select count(*) from auth.outbox where status = 'sent' and attempts = 1 and payload_sealed is null";
-    wait_until("both to be settled", Duration::from_secs(20), || {
-        database.superuser().query_one(sent, &[]).unwrap().get::<_, i64>(0) == 2
-    });
+    wait_until("both to be settled", || database.superuser().query_one(sent, &[]).unwrap().get::<_, i64>(0) == 2);
     drop((texting, relaying));
 }
 

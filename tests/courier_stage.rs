@@ -1,7 +1,5 @@
 //! What the tests of the courier stand on: a database with a stand-in for the outbox, a real relay, the real program.
 
-use std::time::Duration;
-
 use auth_harness::postgres::types::Json;
 use auth_harness::{Client, Cluster, Database, Program, Relay, RelayOptions, sidecar_command, wait_until};
 use serde_json::{Value, json};
@@ -80,14 +78,14 @@ impl Stage {
     /// For longer than a lease: what was claimed by somebody who was killed comes after it.
     #[track_caller]
     pub fn wait_for_status(&mut self, id: Uuid, status: &str) -> State {
-        wait_until(&format!("the row to be {status}"), Duration::from_secs(90), || self.state(id).status == status);
+        wait_until(&format!("the row to be {status}"), || self.state(id).status == status);
         self.state(id)
     }
 
     /// Until it was tried, and is to be tried again.
     #[track_caller]
     pub fn wait_for_retry(&mut self, id: Uuid) -> State {
-        wait_until("an attempt to have failed", Duration::from_secs(40), || {
+        wait_until("an attempt to have failed", || {
             let state = self.state(id);
             state.status == "pending" && !state.error.is_empty()
         });

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use auth_harness::{Client, Cluster, Database, GenericClient, json, refused, wait_until};
 use serde_json::json as object;
 
-use crate::audit::{LIMIT, configure, guess, wait_until_happened};
+use crate::audit::{configure, guess, wait_until_happened};
 use crate::doctor_cases::{APP, CASES, Case};
 
 /// Finding, severity, object, hint.
@@ -263,7 +263,7 @@ fn lose_events(database: &Database, superuser: &mut Client) {
     }
     holder.rollback().unwrap();
     wait_until_happened(database, "code = 'network_blocked'", 256);
-    wait_until("the events to be lost", LIMIT, || {
+    wait_until("the events to be lost", || {
         json(&mut database.admin(), "select auth.guard_status()", &[])["events_dropped"] == 44
     });
 }

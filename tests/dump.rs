@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use auth_harness::{
     Client, Cluster, Database, Person, acting, canary, json, refused, sign_in, sign_up, storm, wait_until,
@@ -103,7 +102,7 @@ fn database_in_use(cluster: &Cluster) -> (Database, Before) {
     .unwrap();
     // The worker has sealed what there is once this one's row is sealed, and then changes nothing more.
     refused(app.execute("select auth.sign_in('ada@example.org', 'a guess')", &[]));
-    wait_until("the audit to be sealed", Duration::from_secs(20), || {
+    wait_until("the audit to be sealed", || {
         lines(&mut root, "select 1::text from auth.audit_log where sequence is null limit 1").is_empty()
     });
     let fingerprint = fingerprint(&mut root);

@@ -1,7 +1,5 @@
 //! A disk that is full: nothing is half done, nothing acknowledged is lost, and what waited is written once there is room.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, json, rounds, sign_in, sign_up, wait_until};
 use serde_json::Value;
 
@@ -10,7 +8,6 @@ use crate::faults::quick;
 use crate::refresh::{refreshed, refusal, standing};
 
 const PASSWORD: &str = "correct horse battery";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn failures(superuser: &mut Client, email: &str) -> i64 {
     one(
@@ -104,10 +101,8 @@ fn a_full_disk_refuses_and_loses_nothing() {
         nothing_is_half_done(&database);
 
         cluster.free_disk();
-        wait_until("the guesses that waited", PATIENCE, || failures(&mut superuser, &guessed.email) == 5);
-        wait_until("the revocation that waited", PATIENCE, || {
-            standing(&mut app, &thief).as_deref() == Some("session_not_found")
-        });
+        wait_until("the guesses that waited", || failures(&mut superuser, &guessed.email) == 5);
+        wait_until("the revocation that waited", || standing(&mut app, &thief).as_deref() == Some("session_not_found"));
         assert_eq!(refusal(&mut app, &newest), "session_not_found");
         let right = call(&mut app, "select auth.sign_in($1, $2)", &[&guessed.email, &PASSWORD]).unwrap_err();
         assert_eq!(right.code, "account_locked");
@@ -177,9 +172,9 @@ fn a_full_log_stops_the_server_and_loses_nothing() {
             Err(_) => break,
         }
     }
-    wait_until("PostgreSQL to stop", PATIENCE, || cluster.log_since(mark).contains("No space left on device"));
+    wait_until("PostgreSQL to stop", || cluster.log_since(mark).contains("No space left on device"));
     cluster.free_disk();
-    wait_until("the server to come up again", PATIENCE, || {
+    wait_until("the server to come up again", || {
         cluster.try_connect(database.name(), "app", "").is_ok_and(|mut client| client.batch_execute("select 1").is_ok())
             || cluster.postmaster().is_none_or(|process| !auth_harness::running(process))
     });

@@ -1,7 +1,5 @@
 //! Seven ways to guess and not to have guessed, for every secret that can be guessed. A new secret is a line in `SECRETS`.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, Wire, refused, rounds, sign_up, wait_until};
 use serde_json::json as object;
 
@@ -9,7 +7,6 @@ use crate::fault_crowd::{call, one};
 use crate::refresh::configure;
 
 const PASSWORD: &str = "correct horse battery";
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Few, because a guess must last long enough to be cut off.
 const GUESSES: usize = 2;
 
@@ -110,7 +107,7 @@ const EVASIONS: &[(&str, bool, Evasion)] = &[
         let mut wire = Wire::connect(database.cluster(), database.name(), "app");
         wire.send(guess);
         when_busy(database, &wire, "pg_cancel_backend(pid)");
-        wait_until("an answer", PATIENCE, || wire.has_answer());
+        wait_until("an answer", || wire.has_answer());
     }),
     ("statement_timeout", true, |database, secret, guess, is_right| {
         let mut client = database.app();
@@ -125,7 +122,7 @@ const EVASIONS: &[(&str, bool, Evasion)] = &[
         let mut wire = Wire::connect(database.cluster(), database.name(), "app");
         // An answer that is never read makes the kernel close with RST.
         wire.send("begin");
-        wait_until("an answer to leave unread", PATIENCE, || wire.has_answer());
+        wait_until("an answer to leave unread", || wire.has_answer());
         wire.send(guess);
         when_busy(database, &wire, "true");
         wire.vanish();
@@ -153,9 +150,7 @@ fn outcome(result: Result<(), auth_harness::postgres::Error>, secret: &Secret, i
 fn when_busy(database: &Database, wire: &Wire, act: &str) {
     let mut superuser = database.superuser();
     let acts = format!("select {act} from pg_stat_activity where pid = $1 and query not in ('', 'begin')");
-    wait_until("the guess to be under way", PATIENCE, || {
-        superuser.query_opt(&acts, &[&wire.backend]).unwrap().is_some()
-    });
+    wait_until("the guess to be under way", || superuser.query_opt(&acts, &[&wire.backend]).unwrap().is_some());
 }
 
 fn is_locked(superuser: &mut Client, secret: &Secret, email: &str) -> bool {
@@ -199,7 +194,7 @@ fn no_evasion_uncounts_a_guess() {
                         evade(&database, secret, &guess, is_right);
                     }
                     let mut polls = 0;
-                    wait_until(&format!("the lock after {title}"), PATIENCE, || {
+                    wait_until(&format!("the lock after {title}"), || {
                         polls += 1;
                         if *may_miss && polls % 100 == 0 {
                             evade(&database, secret, &guess, is_right);

@@ -1,8 +1,6 @@
 //! The worker under attack and under bad settings: nobody without rights sends it away, and what it cannot write is not
 //! acknowledged.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, refused, sign_up, wait_until};
 use serde_json::json as object;
 
@@ -11,7 +9,6 @@ use crate::faults::quick;
 use crate::refresh::{configure, refreshed, refusal, standing};
 
 const PASSWORD: &str = "correct horse battery";
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn wrong_guess(client: &mut Client, email: &str) -> String {
     call(client, "select auth.sign_in($1, 'a wrong guess')", &[&email]).expect_err("it was wrong").code
@@ -87,7 +84,7 @@ fn settings_of_the_database_do_not_stop_the_worker() {
         refreshed(&mut database.app(), &person.refresh_token);
         // A worker that is here already would not see the setting.
         let mut superuser = database.superuser();
-        wait_until("the worker to leave", PATIENCE, || {
+        wait_until("the worker to leave", || {
             one::<i64>(
                 &mut superuser,
                 "select count(*) from pg_stat_activity where backend_type = 'auth worker' and datname = current_database()",
@@ -158,7 +155,7 @@ fn a_cancelled_wait_leaves_nothing_open() {
     drop(waiting);
     holder.batch_execute("commit").unwrap();
     // A second later nothing that was counted counts any more.
-    wait_until("the victim to come in", PATIENCE, || {
+    wait_until("the victim to come in", || {
         let mut patient = database.sidecar();
         patient.batch_execute("begin; select auth.set_request_context('198.51.100.1', 'x')").unwrap();
         call(&mut patient, "select auth.sign_in($1, $2)", &[&person.email, &PASSWORD]).is_ok()

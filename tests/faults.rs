@@ -1,7 +1,6 @@
 //! The whole server killed again and again under load: what was acknowledged is there, what was ended stays ended.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use auth_harness::{Cluster, Database, Signal, json, rounds, signal, wait_until};
 use serde_json::json as object;
@@ -9,7 +8,6 @@ use serde_json::json as object;
 use crate::fault_crowd::{Crowd, LIMIT, Memory, donors, one};
 use crate::refresh::configure;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const CLIENTS: usize = 4;
 
 /// Cheap hashes and no limits but the one that is looked at.
@@ -51,7 +49,7 @@ fn struck(database: &Database, round: usize, strike: impl FnOnce()) -> Vec<Memor
             })
             .collect();
         let enough = 60 + round * 37 % 90;
-        wait_until("the crowd to be busy", PATIENCE, || {
+        wait_until("the crowd to be busy", || {
             answered.load(Ordering::Relaxed) >= enough || clients.iter().any(|client| client.is_finished())
         });
         strike();
@@ -103,18 +101,16 @@ fn nothing_acknowledged_is_lost_when_one_process_is_killed() {
         let mark = cluster.log_len();
         let crowd = struck(&database, round, || {
             let mut found = Vec::new();
-            wait_until(&format!("a process, {victim}"), PATIENCE, || {
+            wait_until(&format!("a process, {victim}"), || {
                 found = cluster.processes(victim);
                 !found.is_empty()
             });
             signal(found[round % found.len()], Signal::SIGKILL);
         });
-        wait_until("the server to recover", PATIENCE, || {
+        wait_until("the server to recover", || {
             cluster.log_since(mark).contains("database system is ready to accept connections")
         });
-        wait_until("the server to let clients in", PATIENCE, || {
-            cluster.try_connect(database.name(), "app", "").is_ok()
-        });
+        wait_until("the server to let clients in", || cluster.try_connect(database.name(), "app", "").is_ok());
         compare(&database, round, crowd);
     }
 }

@@ -9,7 +9,7 @@ use auth_harness::{Client, Cluster, Database, json, refused, sign_in, sign_up, s
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use crate::gate_stage::{Call, LIMIT, SIGN_IN, Server, backend_of};
+use crate::gate_stage::{Call, SIGN_IN, Server, backend_of};
 
 const PASSWORD: &str = "correct horse battery";
 const MIB: u64 = 1 << 20;
@@ -113,7 +113,7 @@ fn nobody_passes_those_who_wait() {
 fn set(superuser: &mut Client, name: &str, value: &str) {
     superuser.batch_execute(&format!("alter system set {name} = '{value}'")).unwrap();
     superuser.execute("select pg_reload_conf()", &[]).unwrap();
-    wait_until(&format!("{name} to be {value}"), LIMIT, || {
+    wait_until(&format!("{name} to be {value}"), || {
         let current: String = superuser.query_one(&format!("show {name}"), &[]).unwrap().get(0);
         current == value
     });
@@ -237,7 +237,7 @@ fn a_holder_that_ends_gives_its_place_back() {
     assert!(before > 0);
     holder.signal(Signal::SIGKILL);
     assert!(holder.end().1.is_err() && waiter.end().1.is_err());
-    wait_until("the server to be back", LIMIT, || {
+    wait_until("the server to be back", || {
         server
             .cluster
             .try_connect(server.quick.name(), "app", "")

@@ -1,7 +1,6 @@
 //! A server whose gate is the test's own, and statements that are stopped in the middle of a hash.
 
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use auth_harness::{Client, Cluster, Database, json, refused, sign_in, sign_up, wait_until};
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +10,6 @@ use serde_json::{Value, json};
 use crate::sign_up::cheap_hashes;
 
 const PASSWORD: &str = "correct horse battery";
-pub const LIMIT: Duration = Duration::from_secs(120);
 /// A server with a gate of its own, a database whose hashes take long, and one whose hashes are cheap. The gate is one.
 pub struct Server {
     pub slow: Database,
@@ -42,7 +40,7 @@ impl Server {
     }
 
     pub fn wait_for(&self, what: &str, count: u64) {
-        wait_until(&format!("{what} to be {count}"), LIMIT, || self.count(what) == count);
+        wait_until(&format!("{what} to be {count}"), || self.count(what) == count);
     }
 
     /// Takes a place and keeps it until `go_on`.
@@ -73,7 +71,7 @@ impl Server {
     /// Nothing is left over, and the next one gets in.
     #[track_caller]
     pub fn assert_free(&self, title: &str) {
-        wait_until(&format!("the gate to be free: {title}"), LIMIT, || {
+        wait_until(&format!("the gate to be free: {title}"), || {
             let status = self.status();
             (&status["running"], &status["waiting"]) == (&json!(0), &json!(0))
         });
@@ -105,7 +103,7 @@ impl Call {
 
     pub fn stop(&self) {
         self.signal(Signal::SIGSTOP);
-        wait_until("the process to be stopped", LIMIT, || {
+        wait_until("the process to be stopped", || {
             let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.backend)).unwrap();
             stat.rsplit_once(") ").unwrap().1.starts_with('T')
         });

@@ -3,7 +3,7 @@
 use auth_harness::{Client, Cluster, Database, json, refused, sign_in, sign_up, wait_until};
 use serde_json::json;
 
-use crate::guard::{LIMIT, RIGHT, code, guarded, locked, wrong};
+use crate::guard::{RIGHT, code, guarded, locked, wrong};
 
 /// F217: an administrator ends a lock by the address, however it is written; others stay locked, and the audit says who did.
 #[test]
@@ -107,7 +107,7 @@ fn guard_status_counts() {
     let after = status(&database);
     assert!(after["refused"].as_u64().unwrap() > before["refused"].as_u64().unwrap(), "{before} {after}");
     // Six failures, a lock, and the refusal that waits for equal ones.
-    wait_until("the events to be written", LIMIT, || {
+    wait_until("the events to be written", || {
         let status = status(&database);
         (&status["events_written"], &status["events_waiting"]) == (&json!(earlier + 8), &json!(0))
     });

@@ -1,13 +1,12 @@
 //! Guessing on although the limit is reached: by rolling back, cancelling, disconnecting, racing, or by all of these.
 
 use std::process::Stdio;
-use std::time::Duration;
 
 use auth_harness::postgres::NoTls;
 use auth_harness::{Client, Cluster, Database, json, refused, sign_up, storm_with, wait_until};
 use serde_json::json;
 
-use crate::guard::{LIMIT, RIGHT, WRONG, audited, code, guarded, guess, locked, total, wrong};
+use crate::guard::{RIGHT, WRONG, audited, code, guarded, guess, locked, total, wrong};
 use crate::refresh::configure;
 
 fn hashes(database: &Database) -> i64 {
@@ -71,7 +70,7 @@ fn no_end_of_a_transaction_uncounts_a_guess() {
     for (number, script) in EVASIONS.iter().enumerate() {
         let expected = if script.contains("{right}") { "rolled_back" } else { "invalid_credentials" };
         let expected = [(Some("account_locked".to_owned()), 5), (Some(expected.to_owned()), 5)];
-        wait_until(&format!("the audit of {script}"), LIMIT, || {
+        wait_until(&format!("the audit of {script}"), || {
             total(&audited(&database, "login_failure", &email(number))) == 10
         });
         assert_eq!(audited(&database, "login_failure", &email(number)), expected, "{script}");
@@ -84,7 +83,7 @@ fn no_end_of_a_transaction_uncounts_a_guess() {
         run(&mut database.app(), script, "mixed@example.org");
     }
     locked(&mut app, "mixed@example.org");
-    wait_until("the audit of the mix", LIMIT, || {
+    wait_until("the audit of the mix", || {
         total(&audited(&database, "login_failure", "mixed@example.org")) == EVASIONS.len() as i64 + 1
     });
 }
@@ -125,7 +124,7 @@ fn a_thousand_guesses_in_one_transaction() {
     assert_eq!(counts, json!({"invalid_credentials": 5, "account_locked": 995}));
     locked(&mut app, "ada@example.org");
     assert_eq!(hashes(&database) - before, 5);
-    wait_until("the audit", LIMIT, || total(&audited(&database, "login_failure", "ada@example.org")) == 1001);
+    wait_until("the audit", || total(&audited(&database, "login_failure", "ada@example.org")) == 1001);
     assert_eq!(
         audited(&database, "login_failure", "ada@example.org"),
         [(Some("account_locked".to_owned()), 996), (Some("invalid_credentials".to_owned()), 5)]
@@ -184,7 +183,7 @@ fn a_prepared_transaction_forgives_nothing() {
         database.app().batch_execute(&format!("rollback prepared 'p{number}'")).unwrap();
     }
     locked(&mut database.app(), "ada@example.org");
-    wait_until("the audit", LIMIT, || {
+    wait_until("the audit", || {
         audited(&database, "login_failure", "ada@example.org").contains(&(Some("rolled_back".to_owned()), 5))
     });
 }
@@ -208,7 +207,7 @@ fn no_interruption_uncounts_a_guess() {
         let backend: i32 = app.query_one("select pg_backend_pid()", &[]).unwrap().get(0);
         std::thread::scope(|scope| {
             let guess = scope.spawn(move || app.batch_execute(&statement(email)).is_err());
-            wait_until("the guess to be under way", LIMIT, || is_signing_in(&database) || guess.is_finished());
+            wait_until("the guess to be under way", || is_signing_in(&database) || guess.is_finished());
             other.execute(&format!("select {function}({backend})"), &[]).unwrap();
             assert!(guess.join().unwrap());
         });
@@ -222,7 +221,7 @@ fn no_interruption_uncounts_a_guess() {
             let token = app.cancel_token();
             std::thread::scope(|scope| {
                 let guess = scope.spawn(move || app.batch_execute(&statement(email)).is_err());
-                wait_until("the guess to be under way", LIMIT, || is_signing_in(&database) || guess.is_finished());
+                wait_until("the guess to be under way", || is_signing_in(&database) || guess.is_finished());
                 token.cancel_query(NoTls).unwrap();
                 assert!(guess.join().unwrap());
             });
@@ -236,12 +235,10 @@ fn no_interruption_uncounts_a_guess() {
             let mut psql = database.cluster().command("psql");
             psql.args(["-X", "-q", "-U", "app", "-d", database.name(), "-c", &statement(email)]);
             let mut psql = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-            wait_until("the guess to be under way", LIMIT, || {
-                is_signing_in(&database) || psql.try_wait().unwrap().is_some()
-            });
+            wait_until("the guess to be under way", || is_signing_in(&database) || psql.try_wait().unwrap().is_some());
             let _ = psql.kill();
             psql.wait().unwrap();
-            wait_until("the guess to have ended", LIMIT, || !is_signing_in(&database));
+            wait_until("the guess to have ended", || !is_signing_in(&database));
         }),
     ];
     for (name, evade) in evasions {
@@ -262,7 +259,7 @@ fn no_interruption_uncounts_a_guess() {
         }
         evade(&email);
         locked(&mut database.app(), &email);
-        wait_until("the audit", LIMIT, || is_locked() && counted() >= 5);
+        wait_until("the audit", || is_locked() && counted() >= 5);
         assert_eq!(counted(), 5, "{name}: {:?}", audited(&database, "login_failure", &email));
     }
 }
@@ -285,7 +282,7 @@ fn an_interrupted_wait_leaves_nothing_open() {
             rest.iter_mut().map(|device| scope.spawn(move || code(device, "ada@example.org", RIGHT))).collect();
         let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
         let mut watcher = database.superuser();
-        wait_until("four to wait for the first", LIMIT, || watcher.query(waits, &[]).unwrap().len() == 4);
+        wait_until("four to wait for the first", || watcher.query(waits, &[]).unwrap().len() == 4);
         for _ in 0..5 {
             let mut sidecar = database.sidecar();
             sidecar.batch_execute("begin; set local statement_timeout = '200ms'").unwrap();
@@ -303,7 +300,7 @@ fn an_interrupted_wait_leaves_nothing_open() {
     // The account is locked by what was rolled back; this is about the network's own counter.
     configure(&database, json!({"lockout_attempts": null}));
     let mut sidecar = database.sidecar();
-    wait_until("the second that the limit lasts to pass", Duration::from_secs(15), || {
+    wait_until("the second that the limit lasts to pass", || {
         let mut transaction = sidecar.transaction().unwrap();
         transaction.execute("select auth.set_request_context('192.0.2.1', 'x')", &[]).unwrap();
         code(&mut transaction, "ada@example.org", RIGHT) == "session"

@@ -3,7 +3,7 @@
 use auth_harness::{Client, Cluster, Database, json, refused, sign_up, storm_with, wait_until};
 use serde_json::json;
 
-use crate::guard::{LIMIT, RIGHT, WRONG, audited, code, guarded, locked, total, wrong};
+use crate::guard::{RIGHT, WRONG, audited, code, guarded, locked, total, wrong};
 use crate::networks::{code_from, from};
 use crate::refresh::configure;
 
@@ -61,7 +61,7 @@ fn a_kill_makes_nobody_forget() {
     let mut open = database.app();
     open.batch_execute("begin").unwrap();
     assert_eq!(code(&mut open, &email("unforgiven"), RIGHT), "session");
-    wait_until("what nobody waits for to be written", LIMIT, || {
+    wait_until("what nobody waits for to be written", || {
         total(&audited(&database, "login_failure", &email("rolled"))) == 5
     });
     let before = locked(&mut app, &email("locked"));

@@ -4,7 +4,7 @@ use auth_harness::{Client, Cluster, Refusal, json, refused, sign_in, sign_up, st
 use serde_json::json;
 
 use crate::golden::MEMBERS;
-use crate::guard::{LIMIT, RIGHT, WRONG, audited, code, guarded, guess, locked, total};
+use crate::guard::{RIGHT, WRONG, audited, code, guarded, guess, locked, total};
 use crate::mfa::{as_user, enroll, first_step};
 use crate::networks::from;
 use crate::refresh::{configure, refresh, refusal};
@@ -236,7 +236,7 @@ fn an_answer_tells_nothing_of_the_account() {
         }
         for state in states {
             let email = format!("{state}@example.org");
-            wait_until("the account to be locked", LIMIT, || code(&mut app, &email, WRONG) == "account_locked");
+            wait_until("the account to be locked", || code(&mut app, &email, WRONG) == "account_locked");
             assert_eq!(code(&mut app, &email, RIGHT), "account_locked", "{state}");
         }
     }
@@ -426,7 +426,7 @@ fn every_refusal_is_in_the_audit() {
             assert_eq!(answers[5..], ["account_locked"; 3], "{agent:.10} {email}");
             expected += 8;
             let email = email.as_str();
-            wait_until("its rows", LIMIT, || total(&audited(&database, "login_failure", email)) == 8);
+            wait_until("its rows", || total(&audited(&database, "login_failure", email)) == 8);
             assert_eq!(total(&audited(&database, "account_locked", email)), 1);
         }
     }

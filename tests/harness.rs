@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use auth_harness::{
-    Client, Cluster, acting, canary, claims, json, refused, running, sign_in, sign_up, storm, storm_with, wait_until,
+    Client, Cluster, acting, canary, claims, json, refused, running, sign_in, sign_up, storm, storm_with, wait_at_most,
+    wait_until,
 };
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A cluster that does not even load the library.
 fn plain() -> Cluster {
@@ -53,7 +52,7 @@ fn a_killed_test_process_leaves_no_server() {
     assert!(running(postmaster));
     victim.kill().unwrap();
     victim.wait().unwrap();
-    wait_until("the orphaned server to end", LIMIT, || !running(postmaster));
+    wait_until("the orphaned server to end", || !running(postmaster));
 }
 
 #[test]
@@ -126,7 +125,7 @@ fn a_storm_runs_everything_at_the_same_time() {
     let arrived = AtomicUsize::new(0);
     let order = storm(16, |index| {
         arrived.fetch_add(1, Ordering::SeqCst);
-        wait_until("all to arrive", LIMIT, || arrived.load(Ordering::SeqCst) == 16);
+        wait_until("all to arrive", || arrived.load(Ordering::SeqCst) == 16);
         index
     });
     assert_eq!(order, (0..16).collect::<Vec<_>>());
@@ -135,7 +134,7 @@ fn a_storm_runs_everything_at_the_same_time() {
 #[test]
 #[should_panic(expected = "in vain for: the impossible")]
 fn waiting_has_an_end() {
-    wait_until("the impossible", Duration::from_millis(20), || false);
+    wait_at_most(Duration::from_millis(20), "the impossible", || false);
 }
 
 #[test]

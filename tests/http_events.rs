@@ -149,11 +149,11 @@ fn a_stream_ends_with_its_session() {
         where application_name = 'auth-events' and datname = current_database()";
     superuser.execute(lost, &[]).unwrap();
     assert_eq!(stream.event(), None);
-    wait_until("another stream", LIMIT, || Stream::open(&sidecar, "/events", &dave.access_token).0 == 200);
+    wait_until("another stream", || Stream::open(&sidecar, "/events", &dave.access_token).0 == 200);
     let mut stream = Stream::of(&sidecar, &dave.access_token);
     sidecar.terminate();
     assert_eq!(stream.event(), None);
-    wait_until("the sidecar to end", LIMIT, || sidecar.exit_code().is_some());
+    wait_until("the sidecar to end", || sidecar.exit_code().is_some());
     assert_eq!(sidecar.exit_code(), Some(0), "{}", sidecar.log());
 }
 
@@ -171,9 +171,9 @@ fn streams_are_few_and_only_where_events_are() {
     let last = Stream::of(&sidecar, &people[1].access_token);
     assert_eq!(status(1).0, 429, "nine in all");
     drop(last);
-    wait_until("the place to be free", LIMIT, || status(1).0 == 200);
+    wait_until("the place to be free", || status(1).0 == 200);
     streams.clear();
-    wait_until("all places to be free", LIMIT, || status(0).0 == 200);
+    wait_until("all places to be free", || status(0).0 == 200);
     // Other requests have their connections, however many streams there are.
     assert_eq!(sidecar.get("/user").bearer(&people[0].access_token).send().status, 200);
 
@@ -184,7 +184,7 @@ fn streams_are_few_and_only_where_events_are() {
     assert_eq!(none.get("/events").bearer(&people[0].access_token).send().code(), "events_disabled");
     let listening =
         "select count(*) from pg_stat_activity where application_name = 'auth-events' and datname = current_database()";
-    wait_until("one connection that listens", LIMIT, || {
+    wait_until("one connection that listens", || {
         database.superuser().query_one(listening, &[]).unwrap().get::<_, i64>(0) == 1
     });
 }

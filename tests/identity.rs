@@ -1,7 +1,5 @@
 //! Acting as a user: what `auth.authenticate` sets, what the readers answer, and what a policy makes of it.
 
-use std::time::Duration;
-
 use auth_harness::{Cluster, acting, claims, json, postgres, refused, sign_in, sign_up, try_acting, wait_until};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -197,7 +195,7 @@ fn a_token_expires_inside_an_open_transaction() {
         std::cmp::Ordering::Less
     );
     let mut refusal = None;
-    wait_until("the token to expire", Duration::from_secs(20), || {
+    wait_until("the token to expire", || {
         let mut savepoint = transaction.transaction().unwrap();
         match uid(&mut savepoint) {
             Ok(_) => false,

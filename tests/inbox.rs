@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
 
 use auth_harness::{Inbox, run_sidecar, wait_until};
 use serde_json::{Value, json};
@@ -110,5 +109,5 @@ fn the_inbox_takes_many_at_once() {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.ends_with("221 bye\r\n"), "{answer}");
     });
-    wait_until("the mails", Duration::from_secs(10), || inbox.messages().len() == 8);
+    wait_until("the mails", || inbox.messages().len() == 8);
 }

@@ -4,7 +4,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use auth_harness::{Cluster, Database, Refusal, acting, refused, sign_in, sign_up, wait_until};
 
@@ -163,7 +162,7 @@ fn a_bad_keyring_file_is_refused_with_a_way_out() {
     for setting in [inside.display().to_string(), "root.key".to_owned(), by_a_detour, String::new()] {
         cluster.maintain(&format!("alter system set auth.root_key_file = '{setting}'"));
         cluster.maintain("select pg_reload_conf()");
-        wait_until("the setting to be in force", Duration::from_secs(20), || {
+        wait_until("the setting to be in force", || {
             let now = "select current_setting('auth.root_key_file')";
             database.superuser().query_one(now, &[]).unwrap().get::<_, String>(0) == setting
         });
@@ -171,9 +170,7 @@ fn a_bad_keyring_file_is_refused_with_a_way_out() {
     }
     cluster.maintain("alter system reset auth.root_key_file");
     cluster.maintain("select pg_reload_conf()");
-    wait_until("the setting to be in force", Duration::from_secs(20), || {
-        ask().hint.unwrap_or_default().contains(&path.display().to_string())
-    });
+    wait_until("the setting to be in force", || ask().hint.unwrap_or_default().contains(&path.display().to_string()));
 
     // The command of the HINT makes a keyring, though not the one of this database.
     let hint = ask().hint.unwrap();

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use auth_harness::{Client, Cluster, acting, canary, refused, sign_up, wait_until};
 
-use crate::logs_stage::{LIMIT, Logs, canaries, send, send_extended};
+use crate::logs_stage::{Logs, canaries, send, send_extended};
 
 const PASSWORD: &str = "correct horse battery";
 const HIDDEN: &str = "<hidden by extension auth: it may hold a secret>";
@@ -261,7 +261,7 @@ fn other_processes_print_no_secret_either() {
     let statement = format!("select auth.sign_in('known@example.org', '{secret}') from one");
     let waits = |root: &mut Client| {
         let waiting = "select count(*) from pg_locks where not granted and relation = 'one'::regclass";
-        wait_until("the call to wait", LIMIT, || root.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 1);
+        wait_until("the call to wait", || root.query_one(waiting, &[]).unwrap().get::<_, i64>(0) == 1);
     };
     std::thread::scope(|scope| {
         root.batch_execute("begin; lock table one").unwrap();
@@ -292,7 +292,7 @@ fn other_processes_print_no_secret_either() {
         assert!(std::process::Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
         assert!(call.join().unwrap());
     });
-    wait_until("the server to recover", LIMIT, || {
+    wait_until("the server to recover", || {
         logs.read(&marks)[0].contains("ready to accept connections")
             && logs.cluster.try_connect("postgres", "postgres", "").is_ok()
     });
@@ -359,13 +359,13 @@ fn what_logs_can_still_show_is_documented() {
             logs.cluster.maintain(&format!("alter system set auth.secret_functions = '{functions}'"));
             logs.cluster.maintain("select pg_reload_conf()");
             let mut root = logs.database.superuser();
-            wait_until("the setting", LIMIT, || {
+            wait_until("the setting", || {
                 root.query_one("show auth.secret_functions", &[]).unwrap().get::<_, String>(0) == *functions
             });
             assert!(!is_shown(settings, messages), "{name}: auth.secret_functions does not help");
             logs.cluster.maintain("alter system reset auth.secret_functions");
             logs.cluster.maintain("select pg_reload_conf()");
-            wait_until("the setting", LIMIT, || {
+            wait_until("the setting", || {
                 root.query_one("show auth.secret_functions", &[]).unwrap().get::<_, String>(0).is_empty()
             });
         }

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use auth_harness::{Client, Cluster, Database, canary, json, refused, sign_up, wait_until};
 
 const PASSWORD: &str = "correct horse battery";
-pub const LIMIT: Duration = Duration::from_secs(60);
 /// A cluster that writes all three kinds of log, and a database with an app.
 pub struct Logs {
     pub cluster: Cluster,
@@ -89,7 +87,7 @@ impl Logs {
     pub fn since(&self, marks: &[u64]) -> Vec<String> {
         let (end, before) = (canary(), self.marks());
         refused(self.database.superuser().batch_execute(&format!("select '{end}', 1 / 0")));
-        wait_until("the log collector to write", LIMIT, || self.read(&before).iter().all(|file| file.contains(&end)));
+        wait_until("the log collector to write", || self.read(&before).iter().all(|file| file.contains(&end)));
         self.read(marks)
     }
 }

@@ -5,7 +5,7 @@ use auth_harness::{Client, Cluster, Database, Person, acting, claims, json, refu
 use serde_json::{Value, json};
 
 use crate::guard::{RIGHT, guarded};
-use crate::mfa::{Enrolled, ada, as_user, count, enroll, forget_steps, said_as};
+use crate::mfa::{Enrolled, ada, as_user, count, enroll, first_step, forget_steps, said_as};
 use crate::otp::{answer, mailed, said};
 use crate::refresh::{configure, refresh};
 use crate::sms::{ADA, texted, texting};
@@ -108,6 +108,34 @@ fn between_the_steps_nobody_is_anybody() {
     // XD8: whoever has the refresh token from before the second step does not get the session after it.
     assert_eq!(said(&mut app, "refresh($1)", &[&text(&later, "refresh_token")]), "refresh_token_already_used");
     assert_eq!(said(&mut app, "refresh($1)", &[&text(&raised, "refresh_token")]), "session_not_found");
+}
+
+/// F133: a caller that names a factor means the one that was asked for, and nothing else is it; no guess is spent on that.
+#[test]
+fn a_named_factor_is_that_of_the_challenge() {
+    let database = guarded(Cluster::shared(), json!({"mfa_enforcement": "policy"}));
+    let ada = ada(&database);
+    let mut app = database.app();
+    let weak = sign_in(&mut app, "ada@example.org", RIGHT).access_token;
+    let second = as_user(&mut app, &ada.person.access_token, "enroll_totp('tablet')");
+    let challenge = as_user(&mut app, &weak, &format!("challenge_factor('{}')", ada.factor_id));
+    let verify = |factor_id: Value| {
+        let (id, options) = (text(&challenge, "id"), json!({"factor_id": factor_id}));
+        format!("verify_totp('{id}', '{}', '{options}')", ada.app.code_at(1))
+    };
+    for other in [json!(text(&second, "factor_id")), json!("no id"), json!(""), json!(1), json!({})] {
+        assert_eq!(said_as(&mut app, &weak, &verify(other.clone())), "mfa_factor_not_found", "{other}");
+    }
+    let raised = as_user(&mut app, &weak, &verify(json!(ada.factor_id)));
+    assert_eq!(claims(text(&raised, "access_token"))["aal"], "aal2");
+    // The challenge of a sign-in asks for no factor in particular.
+    configure(&database, json!({"mfa_enforcement": "required"}));
+    let token = first_step(&mut app, "ada@example.org");
+    for factor_id in [json!("no id"), json!(ada.factor_id)] {
+        let options = json!({"factor_id": factor_id}).to_string();
+        let call = "verify_totp($1, $2, $3::text::jsonb)";
+        assert_eq!(said(&mut app, call, &[&token, &ada.app.code_at(1), &options]), "mfa_factor_not_found");
+    }
 }
 
 /// XD8: a refresh keeps the level of the session; a removed factor lowers every session that it raised, at the next statement, also

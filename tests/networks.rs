@@ -3,7 +3,7 @@
 use auth_harness::{Client, Cluster, GenericClient, Transaction, json, refused, sign_up, storm_with, wait_until};
 use serde_json::json;
 
-use crate::guard::{LIMIT, RIGHT, WRONG, code, guarded, guess, retry_after, wrong};
+use crate::guard::{RIGHT, WRONG, code, guarded, guess, retry_after, wrong};
 use crate::refresh::{configure, refresh};
 
 /// Acts as the sidecar does for a client at an address, and commits.
@@ -51,9 +51,7 @@ fn an_account_from_one_network() {
     for _ in 0..2 {
         code_from(&mut sidecar, "192.0.2.3", "ada@example.org", WRONG);
     }
-    wait_until("the second to pass", LIMIT, || {
-        code_from(&mut sidecar, "192.0.2.3", "ada@example.org", RIGHT) == "session"
-    });
+    wait_until("the second to pass", || code_from(&mut sidecar, "192.0.2.3", "ada@example.org", RIGHT) == "session");
 }
 
 /// F216, N09: three new accounts an hour from one network, also if they were rolled back or refused; other networks and
@@ -118,7 +116,7 @@ fn a_network_with_many_failures_is_blocked() {
     assert_eq!(code(&mut database.app(), "ada@example.org", RIGHT), "session");
     let blocks =
         "select coalesce(jsonb_agg(event_data), '[]') from auth.audit_log where event_type = 'network_blocked'";
-    wait_until("the block to be written", LIMIT, || {
+    wait_until("the block to be written", || {
         json(&mut database.superuser(), blocks, &[]) == json!([{"network": "192.0.2.1/32", "seconds": 300, "locks": 1}])
     });
     let reset = || -> i64 { database.admin().query_one("select auth.guard_reset('192.0.2.1')", &[]).unwrap().get(0) };
@@ -171,7 +169,7 @@ fn callers_without_an_address_share_a_limit() {
     assert_eq!((refusal.sqlstate.as_str(), refusal.code.as_str()), ("53400", "over_request_rate_limit"));
     assert!((1..=6).contains(&retry_after(&refusal)), "{refusal:?}");
     assert_eq!(code_from(&mut database.sidecar(), "192.0.2.1", "ada@example.org", RIGHT), "session");
-    wait_until("the time to pass", LIMIT, || code(&mut app, "ada@example.org", RIGHT) == "session");
+    wait_until("the time to pass", || code(&mut app, "ada@example.org", RIGHT) == "session");
     configure(&database, json!({"rate_limit_database": null}));
     for number in 0..10 {
         wrong(&mut app, &format!("more{number}@example.org"), 1);
@@ -360,7 +358,7 @@ fn a_blocked_network_is_refused() {
     assert_eq!(codes("2001:db8:1::1"), blocked);
     // Blocking again changes how long.
     admin.execute("select auth.block_network('2001:db8:1::/48', '1 second')", &[]).unwrap();
-    wait_until("the block to end", LIMIT, || codes("2001:db8:1::1") == welcome);
+    wait_until("the block to end", || codes("2001:db8:1::1") == welcome);
     assert_eq!(refused(admin.execute("select auth.block_network(null)", &[])).sqlstate, "23502");
 }
 
@@ -382,7 +380,7 @@ fn nobody_holds_the_shared_limit() {
                 (0..4).map(|_| scope.spawn(|| database.app().execute(&statement, &[&RIGHT]).is_ok())).collect();
             let waits = "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
             let mut watcher = database.superuser();
-            wait_until("four to wait", LIMIT, || watcher.query(waits, &[]).unwrap().len() == 4);
+            wait_until("four to wait", || watcher.query(waits, &[]).unwrap().len() == 4);
             let answer = code(&mut database.app(), "bob@example.org", RIGHT);
             transaction.commit().unwrap();
             for waiting in waiting {

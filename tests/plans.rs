@@ -1,14 +1,10 @@
 //! Identity and the planner: parallel workers, prepared plans, indexes.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, GenericClient, Person, json, refused, try_acting, wait_until};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::minting::{alice_and_bob, assert_refused, carry, count, notes, text, uid};
-
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// A table that is worth a parallel scan, half of it Alice's and half of it Bob's, and a function that tells which
 /// process asks.
@@ -56,7 +52,7 @@ fn force_workers(client: &mut impl GenericClient) {
 fn in_workers(client: &mut impl GenericClient, expressions: &str, from: &str) -> Vec<Vec<Option<String>>> {
     let own = count(client, "select pg_backend_pid()::bigint").to_string();
     let mut answer = Vec::new();
-    wait_until("workers to be free", LIMIT, || {
+    wait_until("workers to be free", || {
         let sql = format!("select array[worker()::text, {expressions}] from {from}");
         answer = client.query(&sql, &[]).unwrap().iter().map(|row| row.get::<_, Vec<Option<String>>>(0)).collect();
         !answer.is_empty() && answer.iter().all(|row| row[0].as_deref() != Some(own.as_str()))

@@ -255,12 +255,8 @@ fn trust_ends_with_a_reload() {
         cluster.maintain(&format!("alter system set auth.trusted_proxies = '{list}'"));
         cluster.maintain("select pg_reload_conf()");
         let mut superuser = database.superuser();
-        wait_until("the reload", std::time::Duration::from_secs(20), || {
-            text(&mut superuser, "show auth.trusted_proxies").as_deref() == Some(list)
-        });
-        wait_until("the proxy's own backend to follow", std::time::Duration::from_secs(20), || {
-            asked_with_claims(&mut proxy, &given).unwrap() == expected
-        });
+        wait_until("the reload", || text(&mut superuser, "show auth.trusted_proxies").as_deref() == Some(list));
+        wait_until("the proxy's own backend to follow", || asked_with_claims(&mut proxy, &given).unwrap() == expected);
     }
 }
 

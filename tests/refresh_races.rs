@@ -1,14 +1,11 @@
 //! Refresh under stress: a hundred at once, an old snapshot, a backend that dies in the middle.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, Refusal, sign_in, sign_up, storm_with, wait_until};
 use serde_json::{Value, json};
 
 use crate::refresh::{configure, counter, refresh, refreshed, refusal, standing};
 
 const PASSWORD: &str = "correct horse battery";
-const LIMIT: Duration = Duration::from_secs(30);
 
 /// F150, N41, XD1: a hundred refreshes of one token at once. Without an interval one is answered, and because all others
 /// are replays every session of the user is dead; under the supabase profile all hundred get the same successor.
@@ -91,7 +88,7 @@ fn a_refresh_waits_for_an_open_change() {
                 });
                 let mut watcher = database.superuser();
                 let waits = "select from pg_stat_activity where pid = $1 and wait_event_type = 'Lock'";
-                wait_until("the refresh to wait", LIMIT, || watcher.query_opt(waits, &[&backend]).unwrap().is_some());
+                wait_until("the refresh to wait", || watcher.query_opt(waits, &[&backend]).unwrap().is_some());
                 if commits {
                     transaction.commit().unwrap()
                 } else {
@@ -179,10 +176,10 @@ fn a_killed_refresh_happened_or_did_not() {
     let (mut token, mut step) = (person.refresh_token.clone(), 0);
     // The postmaster lets clients in until it has noticed the death; so it is the log that says when all is over.
     let reconnect = |mark: usize| {
-        wait_until("the server to recover", LIMIT, || {
+        wait_until("the server to recover", || {
             cluster.log_since(mark).contains("database system is ready to accept connections")
         });
-        wait_until("the server to let clients in", LIMIT, || cluster.try_connect(database.name(), "app", "").is_ok());
+        wait_until("the server to let clients in", || cluster.try_connect(database.name(), "app", "").is_ok());
         (database.app(), database.superuser())
     };
 
@@ -237,7 +234,7 @@ fn in_background(mut client: Client, token: String) -> (std::thread::JoinHandle<
 fn kill_when(database: &Database, backend: i32, condition: &str) {
     let mut superuser = database.superuser();
     let reached = format!("select from pg_stat_activity where pid = $1 and {condition}");
-    wait_until("the refresh to be under way", LIMIT, || superuser.query_opt(&reached, &[&backend]).unwrap().is_some());
+    wait_until("the refresh to be under way", || superuser.query_opt(&reached, &[&backend]).unwrap().is_some());
     let killed = std::process::Command::new("kill").args(["-9", &backend.to_string()]).status().unwrap();
     assert!(killed.success());
 }

@@ -87,7 +87,7 @@ fn a_rolled_back_code_stays_spent() {
     app.batch_execute("begin").unwrap();
     assert_eq!(said(&mut app, call, &[&ADA, &sms.code()]), "session");
     app.batch_execute("rollback").unwrap();
-    auth_harness::wait_until("what nobody waits for to be written", crate::guard::LIMIT, || {
+    auth_harness::wait_until("what nobody waits for to be written", || {
         app_count(
             &database,
             "select count(*) from auth.audit_log where event_type = 'sms_failure' and code = 'rolled_back'",

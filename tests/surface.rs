@@ -1,7 +1,5 @@
 //! What the extension consists of: signatures, columns, indexes, views, comments. Released names never change.
 
-use std::time::Duration;
-
 use auth_harness::{Client, Cluster, Database, refused, sign_up, wait_until};
 
 use crate::golden::{MEMBERS, assert_golden, lines};
@@ -183,7 +181,7 @@ fn no_foreign_keys_between_ours_and_no_row_without_its_user() {
     let answer = std::thread::scope(|scope| {
         let signing_in =
             scope.spawn(|| waiting.query_one("select auth.sign_in('ada@example.org', $1)", &[&password]).map(drop));
-        wait_until("the sign-in to wait for the deletion, or to be over", Duration::from_secs(30), || {
+        wait_until("the sign-in to wait for the deletion, or to be over", || {
             let waits =
                 "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
             signing_in.is_finished() || database.superuser().query_one(waits, &[]).unwrap().get::<_, i64>(0) > 0

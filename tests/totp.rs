@@ -3,7 +3,7 @@
 use auth_harness::{Cluster, Totp, canary, json, refused, run_python, sign_up, storm_with, try_acting, wait_until};
 use serde_json::json;
 
-use crate::guard::{LIMIT, RIGHT, audited, guarded, total};
+use crate::guard::{RIGHT, audited, guarded, total};
 use crate::mfa::{ada, as_user, count, first_step, forget_steps, said_as};
 use crate::otp::said;
 use crate::refresh::configure;
@@ -111,7 +111,7 @@ fn a_kill_makes_no_code_new() {
     assert_eq!(said(&mut transaction, "verify_totp($1, $2)", &[&first, &code]), "session");
     transaction.rollback().unwrap();
     let subject = ada.person.user_id.to_string();
-    wait_until("the failure to be written", LIMIT, || total(&audited(&database, "mfa_failure", &subject)) == 1);
+    wait_until("the failure to be written", || total(&audited(&database, "mfa_failure", &subject)) == 1);
     cluster.kill9();
     cluster.start_again();
     let mut app = database.app();

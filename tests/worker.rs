@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use auth_harness::{Cluster, Database, json, running, sign_up, wait_until};
 use serde_json::{Value, json as object};
 
-use crate::audit::{LIMIT, configure, guess, happened, wait_until_happened};
+use crate::audit::{configure, guess, happened, wait_until_happened};
 use crate::minting::{PASSWORD, count};
 use crate::refresh::{refreshed, refusal};
 
@@ -73,7 +73,7 @@ fn a_stopped_worker_loses_nothing() {
             where backend_type = 'auth worker' and datname = current_database()";
         let stop = "select pid, pg_terminate_backend(pid) from pg_stat_activity
             where backend_type = 'auth worker' and datname = current_database() and pid <> all($1)";
-        wait_until("five workers to be stopped under load", 4 * LIMIT, || {
+        wait_until("five workers to be stopped under load", || {
             superuser.execute(cancel, &[]).unwrap();
             stopped.extend(superuser.query(stop, &[&stopped]).unwrap().into_iter().map(|row| row.get::<_, i32>(0)));
             stopped.len() >= 5 && guesses.load(Ordering::Relaxed) > 5
@@ -153,11 +153,11 @@ fn sealing_goes_on_after_a_lock() {
     let waiting = "select count(*) from pg_stat_activity where backend_type = 'auth worker'
         and datname = current_database() and wait_event_type = 'Lock'";
     for (what, waits) in [("waits", 1), ("has given up", 0), ("tries again", 1), ("has given up again", 0)] {
-        wait_until(&format!("the worker {what}"), LIMIT, || count(&mut other, waiting) == waits);
+        wait_until(&format!("the worker {what}"), || count(&mut other, waiting) == waits);
     }
     assert_eq!(count(&mut other, "select count(*) from auth.audit_log where sequence is null"), 1);
     holder.rollback().unwrap();
-    wait_until("the row to be sealed", LIMIT, || {
+    wait_until("the row to be sealed", || {
         count(&mut other, "select count(*) from auth.audit_log where sequence is null") == 0
     });
 }
@@ -217,7 +217,7 @@ fn databases_have_workers_of_their_own() {
     let count_of_free = || status(&free)["events_written"].as_i64().unwrap();
     let before = count_of_free();
     assert!(written.as_i64() >= Some(2) && before >= 6, "{written}, {before}");
-    wait_until("both workers to leave", LIMIT, || workers(&held) + workers(&free) == 0);
+    wait_until("both workers to leave", || workers(&held) + workers(&free) == 0);
     let third = Cluster::shared().database();
     unlimited(&third);
     assert_eq!(guess(&mut third.app(), "first@example.org"), "invalid_credentials");
@@ -258,7 +258,7 @@ fn the_worker_has_its_own_role_and_settings() {
             name = database.name()
         ))
         .unwrap();
-    wait_until("the worker that was there before to leave", LIMIT, || workers(&database) == 0);
+    wait_until("the worker that was there before to leave", || workers(&database) == 0);
     assert_eq!(guess(&mut database.app(), "second@example.org"), "invalid_credentials");
     let seen = superuser.query_one("select to_jsonb(s) from public.seen as s", &[]).unwrap().get::<_, Value>(0);
     let expected = object!({"who": "auth_owner", "session": "postgres", "lock_timeout": "500ms", "synchronous": "on",
@@ -284,9 +284,9 @@ fn a_stopped_launcher_comes_back() {
             }
         }
         signal(launcher, "-TERM");
-        wait_until("the launcher to end", LIMIT, || !running(launcher));
-        wait_until("another launcher", LIMIT, || process(&cluster, "auth launcher").is_some_and(|new| new != launcher));
-        wait_until("a worker's answer", LIMIT, || {
+        wait_until("the launcher to end", || !running(launcher));
+        wait_until("another launcher", || process(&cluster, "auth launcher").is_some_and(|new| new != launcher));
+        wait_until("a worker's answer", || {
             guesses += 1;
             guess(&mut app, &format!("after{guesses}@example.org")) == "invalid_credentials"
         });

@@ -3,7 +3,7 @@
 use auth_harness::{Cluster, Database, acting, refused, running, sign_up, wait_until};
 use serde_json::json as object;
 
-use crate::audit::{LIMIT, guess, happened};
+use crate::audit::{guess, happened};
 use crate::minting::{PASSWORD, count};
 use crate::worker::{process, status, unlimited, workers};
 
@@ -71,7 +71,7 @@ fn the_worker_gives_way_to_the_database() {
     sign_up(&mut app, "bob@example.org", PASSWORD);
     drop(app);
     cluster.maintain(&format!("drop database {name}"));
-    wait_until("no worker", LIMIT, || process(&cluster, "auth worker").is_none());
+    wait_until("no worker", || process(&cluster, "auth worker").is_none());
     let next = busy(&cluster);
     let counts = status(&next);
     assert!(counts["events_written"].as_i64().is_some_and(|written| (1..=2).contains(&written)), "{counts}");
@@ -84,17 +84,17 @@ fn the_worker_gives_way_to_the_database() {
 fn an_idle_worker_leaves() {
     let database = busy(Cluster::shared());
     for _ in 0..2 {
-        wait_until("the worker to leave", LIMIT, || workers(&database) == 0);
+        wait_until("the worker to leave", || workers(&database) == 0);
         touch(&database);
     }
     let ada = sign_up(&mut database.app(), "bob@example.org", PASSWORD);
-    wait_until("the worker to leave", LIMIT, || workers(&database) == 0);
+    wait_until("the worker to leave", || workers(&database) == 0);
     acting(&mut database.app(), &ada.access_token, |transaction| {
         transaction.execute("select auth.sign_out()", &[]).unwrap();
     });
     let mut superuser = database.superuser();
     let unsealed = "select count(*) from auth.audit_log where sequence is null";
-    wait_until("the worker to seal the sign-out", LIMIT, || count(&mut superuser, unsealed) == 0);
+    wait_until("the worker to seal the sign-out", || count(&mut superuser, unsealed) == 0);
 }
 
 /// N17: whoever has no right to drop, rename, move or copy a database does not send its worker away by trying: guesses are
@@ -132,7 +132,7 @@ fn a_refused_command_sends_no_worker_away() {
 fn a_drop_that_waits_loses_nothing_of_others() {
     let cluster = Cluster::start();
     let (dropped, other) = (busy(&cluster), cluster.database());
-    wait_until("the worker to leave", LIMIT, || workers(&dropped) == 0);
+    wait_until("the worker to leave", || workers(&dropped) == 0);
     unlimited(&other);
     let connected = dropped.app();
     let mut superuser = other.superuser();
@@ -144,14 +144,14 @@ fn a_drop_that_waits_loses_nothing_of_others() {
             move || operator.batch_execute(&sql)
         });
         let waits = "select count(*) from pg_stat_activity where pid = $1 and query like 'drop%' and state = 'active'";
-        wait_until("the drop", LIMIT, || superuser.query_one(waits, &[&pid]).unwrap().get::<_, i64>(0) == 1);
+        wait_until("the drop", || superuser.query_one(waits, &[&pid]).unwrap().get::<_, i64>(0) == 1);
         let mut holder = superuser.transaction().unwrap();
         holder.batch_execute("lock table auth.audit_log in row exclusive mode").unwrap();
         // Loaded before the lock is taken in earnest.
         assert_eq!(guess(&mut other.app(), "first@example.org"), "invalid_credentials");
         holder.batch_execute("lock table auth.audit_log in exclusive mode").unwrap();
         let guessing = scope.spawn(|| guess(&mut other.app(), "second@example.org"));
-        wait_until("the guess to wait", LIMIT, || status(&other)["events_waiting"] == 1);
+        wait_until("the guess to wait", || status(&other)["events_waiting"] == 1);
         drop(connected);
         dropping.join().unwrap().unwrap();
         let code = guessing.join().unwrap();
@@ -159,7 +159,7 @@ fn a_drop_that_waits_loses_nothing_of_others() {
         holder.rollback().unwrap();
         assert_eq!((code.as_str(), waiting), ("worker_unavailable", object!(1)), "it was not written yet");
     });
-    wait_until("the second row", LIMIT, || happened(&mut superuser, "event_type = 'login_failure'") == 2);
+    wait_until("the second row", || happened(&mut superuser, "event_type = 'login_failure'") == 2);
     assert!(process(&cluster, "auth launcher").is_some_and(running));
 }
 
@@ -178,7 +178,7 @@ fn a_dropped_extension_leaves_no_worker_behind() {
     assert_eq!(guess(&mut database.app(), "late@example.org"), "worker_unavailable");
     transaction.batch_execute("drop extension auth").unwrap();
     transaction.commit().unwrap();
-    wait_until("the worker to leave", LIMIT, || workers(&database) == 0);
+    wait_until("the worker to leave", || workers(&database) == 0);
     superuser.batch_execute("create extension auth; select auth.allow_client('app')").unwrap();
     unlimited(&database);
     touch(&database);
@@ -217,7 +217,7 @@ fn a_caught_refusal_keeps_no_worker_away() {
         std::thread::scope(|scope| {
             let refused = scope.spawn(|| other.batch_execute(&script));
             let waits = "select from pg_locks where locktype = 'advisory' and classid = 17 and not granted";
-            wait_until("the refused to stay", LIMIT, || watcher.query(waits, &[]).unwrap().len() == 1);
+            wait_until("the refused to stay", || watcher.query(waits, &[]).unwrap().len() == 1);
             let answers: Vec<String> =
                 (0..3).map(|number| guess(&mut database.app(), &format!("{number}@example.org"))).collect();
             watcher.batch_execute("select pg_advisory_unlock(17, 17)").unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use auth_harness::{Cluster, json, refused, running, sign_in, sign_up, wait_until};
 use serde_json::json as object;
 
-use crate::audit::{LIMIT, configure, guess, happened, wait_until_happened};
+use crate::audit::{configure, guess, happened, wait_until_happened};
 use crate::minting::{PASSWORD, count};
 use crate::worker::{process, signal, status, unlimited, workers};
 
@@ -22,17 +22,17 @@ fn a_killed_worker_costs_nothing_that_was_acknowledged() {
     for _ in 0..2 {
         assert_eq!(guess(&mut app, "nearly@example.org"), "invalid_credentials");
     }
-    wait_until("the worker", LIMIT, || {
+    wait_until("the worker", || {
         // It may be about to leave: whoever asks again has another one.
         guess(&mut app, "locked@example.org");
         process(&cluster, "auth worker").is_some()
     });
     let (mark, worker) = (cluster.log_len(), process(&cluster, "auth worker"));
     signal(worker.expect("the worker is still there"), "-KILL");
-    wait_until("the server to recover", LIMIT, || {
+    wait_until("the server to recover", || {
         cluster.log_since(mark).contains("database system is ready to accept connections")
     });
-    wait_until("the server to let clients in", LIMIT, || cluster.try_connect(database.name(), "app", "").is_ok());
+    wait_until("the server to let clients in", || cluster.try_connect(database.name(), "app", "").is_ok());
     let mut app = database.app();
     assert_eq!(happened(&mut database.superuser(), "code = 'invalid_credentials'"), 5);
     assert_eq!(happened(&mut database.superuser(), "event_type = 'account_locked'"), 1);
@@ -114,7 +114,7 @@ fn a_shutdown_under_load_keeps_what_was_acknowledged() {
                 })
             })
             .collect();
-        wait_until("some answers", LIMIT, || enough.load(Ordering::Relaxed));
+        wait_until("some answers", || enough.load(Ordering::Relaxed));
         cluster.stop_fast();
         guessing.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
@@ -163,7 +163,7 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
     let before = count(&mut standby.connect(name, "postgres"), all);
     primary.stop_fast();
     standby.promote();
-    wait_until("the launcher", LIMIT, || process(&standby, "auth launcher").is_some_and(running));
+    wait_until("the launcher", || process(&standby, "auth launcher").is_some_and(running));
 
     let mut app = standby.connect(name, "app");
     assert_eq!(guess(&mut app, "locked@example.org"), "account_locked");
@@ -175,8 +175,8 @@ fn a_promoted_standby_goes_on_where_the_primary_was() {
     assert_eq!(sign_in(&mut app, &ada.email, PASSWORD).user_id, ada.user_id);
     // Seven guesses, two locks that they brought, one success.
     let mut superuser = standby.connect(name, "postgres");
-    wait_until("every row", LIMIT, || count(&mut superuser, all) >= before + 9);
-    wait_until("every event", LIMIT, || {
+    wait_until("every row", || count(&mut superuser, all) >= before + 9);
+    wait_until("every event", || {
         json(&mut standby.connect(name, "admin"), "select auth.guard_status()", &[])["events_waiting"] == 0
     });
     assert_eq!(count(&mut superuser, all), before + 9);
@@ -222,7 +222,7 @@ fn nothing_is_notified() {
     assert_eq!(heard.len(), 1, "{said}");
     assert!(heard[0].contains("\"control\" with payload \"heard\""), "{heard:?}");
     wait_until_happened(&database, "event_type = 'login_failure'", 2);
-    wait_until("the worker to leave", LIMIT, || workers(&database) == 0);
+    wait_until("the worker to leave", || workers(&database) == 0);
 
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let (mut directories, mut files) = (vec![root.join("src"), root.join("core/src"), root.join("sql")], 0);
@@ -275,7 +275,7 @@ fn what_cannot_be_written_is_not_acknowledged() {
         for (number, name) in ["before", "poison", "after"].into_iter().enumerate() {
             let database = &database;
             waiting.push(scope.spawn(move || guess(&mut database.app(), &format!("{name}@example.org"))));
-            wait_until("it to wait", LIMIT, || status(database)["events_waiting"] == number + 1);
+            wait_until("it to wait", || status(database)["events_waiting"] == number + 1);
         }
         holder.rollback().unwrap();
         waiting.into_iter().map(|waiting| waiting.join().unwrap()).collect::<Vec<String>>()

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -31,9 +30,6 @@ struct Inner {
     creating: Mutex<()>,
     databases: AtomicU32,
 }
-
-/// How long a server may take to start or to stop before the test gives up.
-const LIMIT: Duration = Duration::from_secs(60);
 
 impl Cluster {
     /// The cluster of this test process, for every test that needs no more than a database of its own.
@@ -204,7 +200,7 @@ impl Cluster {
         command.envs(self.0.environment.iter().map(|(name, value)| (name, value)));
         // SIGQUIT is the immediate shutdown: the postmaster takes its children with it.
         let mut child = spawn_bound(command, Signal::SIGQUIT).expect("the server's program can be started");
-        wait_until("the server to accept connections", LIMIT, || {
+        wait_until("the server to accept connections", || {
             if let Ok(Some(status)) = child.try_wait() {
                 panic!("the server ended at its start ({status}):\n{}", self.log());
             }
@@ -234,7 +230,7 @@ impl Cluster {
         for process in &children {
             let _ = kill(Pid::from_raw(*process as i32), Signal::SIGKILL);
         }
-        wait_until("the killed server to be gone", LIMIT, || !children.iter().any(|process| running(*process)));
+        wait_until("the killed server to be gone", || !children.iter().any(|process| running(*process)));
     }
 
     /// Everything the server has logged.

@@ -39,9 +39,16 @@ pub fn storm_with<P, T: Send>(
     })
 }
 
-/// Polls until the condition holds, and panics when it does not within the limit.
+/// Polls until the condition holds. The limit is there so that what never comes is named, and is longer than anything may take on
+/// a busy machine.
 #[track_caller]
-pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_at_most(Duration::from_secs(120), what, condition);
+}
+
+/// As `wait_until`, and panics at this limit.
+#[track_caller]
+pub fn wait_at_most(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !condition() {
         assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what}");

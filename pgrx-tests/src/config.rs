@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{LazyLock, Once};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use nix::sys::statvfs::{FsFlags, statvfs};
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
@@ -170,7 +171,7 @@ pub(crate) fn fresh_directory() -> PathBuf {
     SWEEP.call_once(sweep);
     // A short name: the path of a unix socket has at most 107 bytes.
     let unique = &Uuid::new_v4().simple().to_string()[..12];
-    let directory = PathBuf::from(format!("{PREFIX}{}-{unique}", std::process::id()));
+    let directory = base().join(format!("{PREFIX}{}-{unique}", std::process::id()));
     DirBuilder::new()
         .mode(0o700)
         .create(&directory)
@@ -179,13 +180,26 @@ pub(crate) fn fresh_directory() -> PathBuf {
     directory
 }
 
-const PREFIX: &str = "/tmp/auth-test-";
+const PREFIX: &str = "auth-test-";
+const BASES: [&str; 2] = ["/dev/shm", "/tmp"];
+
+/// In memory where there is room: a database is some hundred files, and most tests make one.
+fn base() -> &'static Path {
+    const ROOM: u64 = 6 << 30;
+    static BASE: LazyLock<&Path> = LazyLock::new(|| {
+        let has_room = statvfs(BASES[0]).is_ok_and(|memory| {
+            memory.blocks_available() * memory.fragment_size() >= ROOM && !memory.flags().contains(FsFlags::ST_NOEXEC)
+        });
+        Path::new(BASES[usize::from(!has_room)])
+    });
+    &BASE
+}
 
 /// Removes what test processes left that were killed. Their servers have gone by themselves.
 fn sweep() {
-    let Ok(entries) = fs::read_dir("/tmp") else { return };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let name = path.to_string_lossy();
+    for path in BASES.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().filter_map(|it| Some(it.ok()?.path()))
+    {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|owner| !running(owner)) {
             // Another user's leftovers stay, and so does what a sweep running beside this one has just removed.

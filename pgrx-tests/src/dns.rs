@@ -2,7 +2,6 @@
 
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::concurrency::wait_until;
 use crate::config::free_port;
@@ -23,7 +22,7 @@ impl Dns {
         command.args(["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]);
         command.args(["--listen-address=127.0.0.1", &format!("--port={port}")]).args(records).stdin(Stdio::null());
         let mut program = Program::start(command);
-        wait_until("the DNS server to answer", Duration::from_secs(30), || {
+        wait_until("the DNS server to answer", || {
             assert!(program.running(), "dnsmasq ended at its start: {}", program.log());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });

@@ -28,7 +28,7 @@ mod totp;
 
 pub use client::{Person, Refusal, acting, claims, json, refused, sign_in, sign_up, try_acting};
 pub use cluster::Cluster;
-pub use concurrency::{canary, storm, storm_with, wait_until};
+pub use concurrency::{canary, storm, storm_with, wait_at_most, wait_until};
 pub use config::{ClusterBuilder, free_port};
 pub use database::Database;
 pub use dns::Dns;

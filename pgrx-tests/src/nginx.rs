@@ -5,7 +5,6 @@ use std::fs;
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::concurrency::wait_until;
 use crate::config::fresh_directory;
@@ -36,7 +35,7 @@ impl Nginx {
         command.arg("-p").arg(&directory).arg("-e").arg("stderr").arg("-c").arg(directory.join("nginx.conf"));
         command.stdin(Stdio::null());
         let mut program = Program::start(command);
-        wait_until("nginx to answer", Duration::from_secs(30), || {
+        wait_until("nginx to answer", || {
             assert!(program.running(), "nginx ended at its start: {}", program.log());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });

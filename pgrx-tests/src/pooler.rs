@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use postgres::{Client, NoTls};
@@ -52,7 +51,7 @@ ignore_startup_parameters = extra_float_digits,options
         command.arg("-q").arg(&files).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let child = spawn_bound(command, Signal::SIGKILL).expect("pgbouncer is installed");
         let mut pooler = Pooler { cluster: self.handle(), database: db.to_owned(), port, child, files };
-        wait_until("pgbouncer to accept connections", Duration::from_secs(20), || {
+        wait_until("pgbouncer to accept connections", || {
             if let Ok(Some(status)) = pooler.child.try_wait() {
                 panic!("pgbouncer ended at its start: {status}");
             }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -67,7 +66,7 @@ impl Program {
 
     #[track_caller]
     pub fn wait_for_log(&mut self, words: &str) {
-        wait_until(words, Duration::from_secs(20), || {
+        wait_until(words, || {
             if let Ok(Some(status)) = self.child.try_wait() {
                 assert!(self.log().contains(words), "the program ended ({status}):\n{}", self.log());
             }
@@ -90,7 +89,7 @@ impl Program {
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::SIGTERM);
         let mut ended = None;
-        wait_until("the program to end", Duration::from_secs(60), || {
+        wait_until("the program to end", || {
             ended = self.child.try_wait().expect("a child can be asked");
             ended.is_some()
         });

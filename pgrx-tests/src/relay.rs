@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -120,7 +119,7 @@ impl Relay {
         command.arg(script("server.py")).args(&self.arguments).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn_bound(command, Signal::SIGKILL).expect("python can be started"));
-        wait_until("the relay to listen", Duration::from_secs(30), || {
+        wait_until("the relay to listen", || {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
                 panic!("the relay ended ({status}): {log}");
@@ -183,7 +182,7 @@ impl Relay {
 
     #[track_caller]
     pub fn wait_for(&self, mails: usize) -> Vec<Taken> {
-        wait_until("the relay to have the mails", Duration::from_secs(30), || self.taken().len() >= mails);
+        wait_until("the relay to have the mails", || self.taken().len() >= mails);
         self.taken()
     }
 }

@@ -1,7 +1,5 @@
 //! The sidecar as users run it: its binary, its settings in the environment, real HTTP.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 
 use crate::concurrency::wait_until;
@@ -33,7 +31,7 @@ impl Sidecar {
         let mut command = sidecar_command(&["serve"], &own);
         command.envs(settings.iter().copied());
         let mut program = Program::start(command);
-        wait_until("the sidecar to answer", Duration::from_secs(30), || {
+        wait_until("the sidecar to answer", || {
             assert!(program.running(), "the sidecar ended at its start: {}", program.log());
             std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
         });

@@ -6,7 +6,6 @@ use crate::cluster::Cluster;
 use crate::concurrency::wait_until;
 use crate::config::{append_settings, free_port, fresh_directory, write_private};
 use crate::process::{as_server, bin_directory, run};
-use std::time::Duration;
 
 impl Cluster {
     /// A streaming hot standby with the same root key in a file of its own.
@@ -36,9 +35,7 @@ impl Cluster {
             row.expect("a position in the write-ahead log can be asked for").get(0)
         };
         let written = position(self, "pg_current_wal_flush_lsn");
-        wait_until("the standby to replay", Duration::from_secs(30), || {
-            position(standby, "pg_last_wal_replay_lsn") >= written
-        });
+        wait_until("the standby to replay", || position(standby, "pg_last_wal_replay_lsn") >= written);
     }
 
     /// Makes a standby a primary.

@@ -1,6 +1,6 @@
 //! An authenticator app, written from RFC 6238 and RFC 4226 and nothing of ours.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ring::hmac;
 
@@ -39,9 +39,14 @@ impl Totp {
         self.code_at(0)
     }
 
-    /// What it shows so many steps from now.
+    /// What it shows so many steps from now. A code of the last step is not given when this one is about to end: it would be of the
+    /// step before the last when it arrives.
     pub fn code_at(&self, steps: i64) -> String {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs();
+        while steps < 0 && now() % 30 >= 27 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let now = now();
         let counter = (now / 30).checked_add_signed(steps).expect("a step is after 1970");
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &self.0);
         let digest = hmac::sign(&key, &counter.to_be_bytes());

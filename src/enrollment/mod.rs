@@ -9,12 +9,14 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::audit::{self, Entry};
-use crate::config::Config;
-use crate::factors::{self, Challenge, Factor, Proof, recovery};
+use crate::config::{self, Config};
+use crate::factors::{self, Challenge, Factor, Given, Proof, Shown, recovery};
 use crate::identity::{self, Asking};
-use crate::platform::backend;
+use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Error, Result};
-use crate::{door, guard, mail, presence, sessions, users};
+use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::silence;
+use crate::{door, guard, keys, mail, presence, sessions, users};
 
 /// Option of what adds a first factor: a session alone may be a stolen one.
 pub const OPTION: &str = "current_password";
@@ -84,6 +86,41 @@ const FRESH_MICROSECONDS: i64 = 600_000_000;
 fn is_fresh(session_id: Uuid) -> Result<bool> {
     let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
     Ok(backend::clock().saturating_sub(session.created_at) <= FRESH_MICROSECONDS)
+}
+
+/// What `auth.confirm_totp` and `auth.confirm_sms` do: a code of a factor of this kind confirms it.
+pub fn confirm_by_code(
+    kind: &str,
+    factor_id: Option<pgrx::Uuid>,
+    code: Option<&str>,
+    options: JsonArgument,
+    user_id: &mut Option<Uuid>,
+) -> Result<JsonB> {
+    backend::must_write()?;
+    let options = options::only(options, &[OPTION])?;
+    let asking = asking()?;
+    *user_id = Some(asking.user_id);
+    let config = config::current()?;
+    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
+    let code = given(code, "code")?;
+    silence::check_literal(code)?;
+    keys::root()?;
+    if factor.is_verified || factor.kind != kind {
+        return Err(Error::MfaFactorNotFound);
+    }
+    require(&asking, &options, &config)?;
+    factors::guess(asking.user_id, &config, |attempt| {
+        let given = Given {
+            user_id: asking.user_id,
+            factor: Some(&factor),
+            challenge: None,
+            shown: Shown::Code(code),
+            attempt,
+        };
+        let proof = factors::verify(&given)?;
+        attempt.is_right();
+        confirm(&asking, &factor, &proof, &config)
+    })
 }
 
 /// A first code has confirmed a factor. The answer is that of a sign-in; with the first factor there are recovery codes in it.

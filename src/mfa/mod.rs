@@ -104,10 +104,11 @@ fn try_verify(
     keys::root()?;
     let challenge = enrollment::find_challenge(token, &config)?;
     *user_id = Some(challenge.user_id);
-    if let Some(meant) = options.get("factor_id").and_then(Value::as_str)
-        && Uuid::parse_str(meant).ok() != challenge.factor_id
-    {
-        return Err(Error::MfaFactorNotFound);
+    if let Some(meant) = options.get("factor_id").filter(|meant| !meant.is_null()) {
+        let meant = meant.as_str().and_then(|id| Uuid::parse_str(id).ok());
+        if meant.is_none() || meant != challenge.factor_id {
+            return Err(Error::MfaFactorNotFound);
+        }
     }
     match challenge.session_id {
         None => finish_sign_in(&challenge, shown, &config),

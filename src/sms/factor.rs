@@ -69,42 +69,9 @@ fn try_enroll(phone: Option<&str>, options: JsonArgument, user_id: &mut Option<U
 fn confirm_sms(factor_id: Option<pgrx::Uuid>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
     let mut user_id = None;
-    let result = try_confirm(factor_id, code, options, &mut user_id);
+    let result = enrollment::confirm_by_code(factors::PHONE, factor_id, code, options, &mut user_id);
     log::outcome("confirm_sms", user_id, &result);
     Ok(result?)
-}
-
-fn try_confirm(
-    factor_id: Option<pgrx::Uuid>,
-    code: Option<&str>,
-    options: JsonArgument,
-    user_id: &mut Option<Uuid>,
-) -> Result<JsonB> {
-    backend::must_write()?;
-    let options = options::only(options, &[enrollment::OPTION])?;
-    let asking = enrollment::asking()?;
-    *user_id = Some(asking.user_id);
-    let config = config::current()?;
-    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
-    let code = given(code, "code")?;
-    silence::check_literal(code)?;
-    keys::root()?;
-    if factor.is_verified || factor.kind != factors::PHONE {
-        return Err(Error::MfaFactorNotFound);
-    }
-    enrollment::require(&asking, &options, &config)?;
-    factors::guess(asking.user_id, &config, |attempt| {
-        let given = Given {
-            user_id: asking.user_id,
-            factor: Some(&factor),
-            challenge: None,
-            shown: Shown::Code(code),
-            attempt,
-        };
-        let proof = factors::verify(&given)?;
-        attempt.is_right();
-        enrollment::confirm(&asking, &factor, &proof, &config)
-    })
 }
 
 #[pg_extern(sql = false)]

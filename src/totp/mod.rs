@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::factors::{self, Factor, Given, New, Proof, Shown, Verifier};
-use crate::platform::backend::{self, from_pg, to_pg};
+use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
@@ -62,7 +62,7 @@ fn try_enroll(friendly_name: Option<&str>, options: JsonArgument, user_id: &mut 
     audit::record(
         &Entry::done("factor_enrolled", asking.user_id)
             .in_session(asking.session_id)
-            .with(json!({"factor_id": id, "factor_type": METHOD})),
+            .with(json!({"factor_id": id, "factor_type": factors::TOTP})),
     )?;
     let issuer = crate::mail::text(&options, "issuer")?.unwrap_or(&config.mfa.totp_issuer);
     let uri = uri(secret.as_slice(), issuer, &account_name(asking.user_id)?)?;
@@ -97,42 +97,9 @@ fn account_name(user_id: Uuid) -> Result<String> {
 fn confirm_totp(factor_id: Option<pgrx::Uuid>, code: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
     let mut user_id = None;
-    let result = try_confirm(factor_id, code, options, &mut user_id);
+    let result = enrollment::confirm_by_code(factors::TOTP, factor_id, code, options, &mut user_id);
     log::outcome("confirm_totp", user_id, &result);
     Ok(result?)
-}
-
-fn try_confirm(
-    factor_id: Option<pgrx::Uuid>,
-    code: Option<&str>,
-    options: JsonArgument,
-    user_id: &mut Option<Uuid>,
-) -> Result<JsonB> {
-    backend::must_write()?;
-    let options = options::only(options, &[enrollment::OPTION])?;
-    let asking = enrollment::asking()?;
-    *user_id = Some(asking.user_id);
-    let config = config::current()?;
-    let factor = factors::find(asking.user_id, from_pg(given(factor_id, "factor_id")?))?;
-    let code = given(code, "code")?;
-    silence::check_literal(code)?;
-    keys::root()?;
-    if factor.is_verified || factor.kind != METHOD {
-        return Err(Error::MfaFactorNotFound);
-    }
-    enrollment::require(&asking, &options, &config)?;
-    factors::guess(asking.user_id, &config, |attempt| {
-        let given = Given {
-            user_id: asking.user_id,
-            factor: Some(&factor),
-            challenge: None,
-            shown: Shown::Code(code),
-            attempt,
-        };
-        let proof = factors::verify(&given)?;
-        attempt.is_right();
-        enrollment::confirm(&asking, &factor, &proof, &config)
-    })
 }
 
 #[pg_extern(sql = false)]
@@ -154,7 +121,7 @@ fn try_disable(code: Option<&str>, options: JsonArgument, user_id: &mut Option<U
     silence::check_literal(code)?;
     keys::root()?;
     let gone: Vec<Factor> =
-        factors::verified(asking.user_id)?.into_iter().filter(|factor| factor.kind == METHOD).collect();
+        factors::verified(asking.user_id)?.into_iter().filter(|factor| factor.kind == factors::TOTP).collect();
     if gone.is_empty() {
         return Err(Error::MfaFactorNotFound);
     }
@@ -177,7 +144,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
     let Shown::Code(code) = given.shown else { return Ok(None) };
     let all = factors::all(given.user_id)?;
     let apps = all.iter().filter(|factor| {
-        factor.kind == METHOD
+        factor.kind == factors::TOTP
             && match given.factor {
                 Some(chosen) => factor.id == chosen.id,
                 None => factor.is_verified,

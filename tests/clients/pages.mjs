@@ -230,6 +230,34 @@ test('a password is changed, and other devices are signed out one by one or all'
   assert.equal(await still(), 0);
 });
 
+test('an old session that adds an app says the password at either step', async () => {
+  const { email } = await person();
+  const { page } = await visitor();
+  await signIn(page, email);
+  await sql(`select auth.configure('{"current_password_required": true}')`);
+  await sql("update auth.sessions set created_at = created_at - interval '1 hour'");
+  await page.goto(`${API}/account/factors/new`);
+  await page.getByLabel('Name').fill('My phone');
+  await send(page, 'Continue');
+  assert.equal(await problem(page), 'Enter your current password.');
+  await page.getByLabel('Name').fill('My phone');
+  await page.getByLabel('Current password').fill(PASSWORD);
+  await send(page, 'Continue');
+  const key = await page.locator('#key').textContent();
+  for (const [password, said] of [['', 'Enter your current password.'], ['not the password', 'The current password is wrong.']]) {
+    await page.getByLabel('Code of six digits').fill(totp(key));
+    await page.getByLabel('Current password').fill(password);
+    await send(page, 'Confirm');
+    assert.equal(await problem(page), said);
+  }
+  await accessible(page, 'an app with the password');
+  await page.getByLabel('Current password').fill(PASSWORD);
+  await page.getByLabel('Code of six digits').fill(totp(key));
+  await send(page, 'Confirm');
+  assert.equal((await codes(page)).length, 10);
+  await sql(`select auth.configure('{"current_password_required": false}')`);
+});
+
 test('tokens that have ended are renewed, and the session goes on', async () => {
   const { email } = await person();
   const { context, page } = await visitor();

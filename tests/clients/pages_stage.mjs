@@ -21,7 +21,7 @@ export const close = () => browser?.close();
 export async function visitor(path = '/sign-in', options = {}, api = API) {
   const context = await browser.newContext({ locale: 'en-GB', ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   await page.goto(`${api}${path}`);
   return { context, page };
 }

@@ -55,7 +55,7 @@ export const claims = (session) => JSON.parse(Buffer.from(session.access_token.s
 const seen = new Set();
 
 async function until(what, look) {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const found = await look();
     if (found) return found;

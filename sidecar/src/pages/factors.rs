@@ -62,7 +62,7 @@ async fn show_new(mut visitor: Visitor) -> Result<Response> {
 }
 
 async fn new_page(visitor: &mut Visitor, name: Option<String>, error: Option<Error>) -> Result<Response> {
-    form_page(visitor, "enrol", name, error.map(|error| (field_of(&error), error))).await
+    form_page(visitor, "enrol", name, error.map(|error| (field_of(&error, "name"), error))).await
 }
 
 /// The page where a new factor is begun; an error with the field that it is about.
@@ -84,11 +84,12 @@ async fn form_page(
     visitor.page_again(page, leads_to.as_deref(), seen, &error, field)
 }
 
-fn field_of(error: &Error) -> &'static str {
+/// The field that an error is about, where it is not the password that an old session has to say again.
+fn field_of(error: &Error, other: &'static str) -> &'static str {
     match error.code() {
         "validation_failed" if error.message().contains("current_password") => "current",
         "current_password_invalid" | "current_password_required" => "current",
-        _ => "name",
+        _ => other,
     }
 }
 
@@ -106,7 +107,7 @@ async fn enrol(mut visitor: Visitor, form: Form) -> Result<Response> {
                 "qr_code": enrolled["qr_code"],
                 "key": grouped(secret),
                 "uri": enrolled["otpauth_uri"],
-            }, "is_restricted": visitor.is_restricted});
+            }, "needs_password": form.0.get("current").is_some(), "is_restricted": visitor.is_restricted});
             visitor.page("enrol", visitor.leads_to().await?.as_deref(), context)
         }
         Err(error) if is_of_the_form(&error) => new_page(&mut visitor, form.0.get("name"), Some(error)).await,
@@ -133,9 +134,13 @@ async fn confirm(mut visitor: Visitor, form: Form) -> Result<Response> {
         Ok(answer) => confirmed(&mut visitor, &answer).await,
         // The key is not shown a second time: whoever has scanned it has it.
         Err(error) if is_of_the_form(&error) => {
-            let context =
-                json!({"enrolled": {"factor_id": form.text("factor")}, "is_restricted": visitor.is_restricted});
-            visitor.page_again("enrol", visitor.leads_to().await?.as_deref(), context, &error, "code")
+            let field = field_of(&error, "code");
+            let context = json!({
+                "enrolled": {"factor_id": form.text("factor")},
+                "needs_password": field == "current" || form.0.get("current").is_some(),
+                "is_restricted": visitor.is_restricted,
+            });
+            visitor.page_again("enrol", visitor.leads_to().await?.as_deref(), context, &error, field)
         }
         Err(error) => Err(error),
     }
@@ -174,7 +179,7 @@ async fn start_key(mut visitor: Visitor, Json(new): Json<NewKey>) -> Result<Resp
     match visitor.call_as_user(START_KEY, &arguments).await {
         Ok(challenge) => Ok(answer::json(&challenge)),
         Err(error) => {
-            let field = field_of(&error);
+            let field = field_of(&error, "name");
             visitor.tell(error, Some(field))
         }
     }
