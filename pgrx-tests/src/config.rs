@@ -185,7 +185,7 @@ const BASES: [&str; 2] = ["/dev/shm", "/tmp"];
 
 /// In memory where there is room: a database is some hundred files, and most tests make one.
 fn base() -> &'static Path {
-    const ROOM: u64 = 6 << 30;
+    const ROOM: u64 = 3 << 30;
     static BASE: LazyLock<&Path> = LazyLock::new(|| {
         let has_room = statvfs(BASES[0]).is_ok_and(|memory| {
             memory.blocks_available() * memory.fragment_size() >= ROOM && !memory.flags().contains(FsFlags::ST_NOEXEC)

@@ -11,7 +11,7 @@ bearer = os.environ["AUTH_BEARER"]
 checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance"
 command = [
     str(Path(sys.executable).with_name("schemathesis")), "run", f"{url}/openapi.json",
-    "--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "20",
+    "--checks", checks, "--phases", "examples,coverage,fuzzing", "--max-examples", "10",
     "--mode", "all", "--seed", "1", "--generation-deterministic", "--continue-on-failure",
     "--suppress-health-check", "all", "--no-color", "--warnings", "off", "--request-timeout", "30",
 ]
