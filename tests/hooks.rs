@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use auth_harness::{Client, Cluster, Database, claims, json, refused, sign_in, sign_up, try_acting};
+use auth_harness::{Client, Cluster, Database, Totp, claims, json, refused, sign_in, sign_up, try_acting};
 use serde_json::{Value, json};
 
+use crate::mfa::{as_user, said_as};
 use crate::sign_up::cheap_hashes;
 
 const PASSWORD: &str = "correct horse battery";
@@ -63,6 +64,35 @@ fn row_counts(superuser: &mut Client) -> BTreeMap<String, i64> {
         .iter()
         .map(|row| (row.get(0), row.get(1)))
         .collect()
+}
+
+/// F126, F133: the app is told of each right code, of one that confirms a factor and of one that finishes a sign-in, and may refuse it:
+/// then it does neither.
+#[test]
+fn a_right_code_may_be_refused() {
+    let hooked = Hooked::new();
+    let judge = |answer: &str| {
+        hooked.function("judge", &format!("begin return case when event ->> 'valid' = 'true' then {answer} end; end"))
+    };
+    judge("'{\"decision\": \"reject\"}'::jsonb");
+    hooked.add("mfa_verification_attempt", "judge");
+    let (mut app, mut superuser) = (hooked.database.app(), hooked.database.superuser());
+    let ada = sign_up(&mut app, "ada@example.org", PASSWORD);
+    let factor = as_user(&mut app, &ada.access_token, "enroll_totp('phone')");
+    let totp = Totp::new(factor["secret"].as_str().unwrap());
+    let confirm =
+        |steps| format!("confirm_totp('{}', '{}')", factor["factor_id"].as_str().unwrap(), totp.code_at(steps));
+    assert_eq!(said_as(&mut app, &ada.access_token, &confirm(-1)), "mfa_verification_rejected");
+    sign_in(&mut app, "ada@example.org", PASSWORD);
+    judge("null");
+    assert_eq!(said_as(&mut app, &ada.access_token, &confirm(0)), "session");
+    judge("'{\"decision\": \"reject\"}'::jsonb");
+    let first = json(&mut app, "select auth.sign_in('ada@example.org', $1)", &[&PASSWORD]);
+    let token = first["challenge_token"].as_str().unwrap();
+    let verify = "select auth.verify_totp($1, $2)";
+    assert_eq!(refused(app.query(verify, &[&token, &totp.code_at(1)])).code, "mfa_verification_rejected");
+    let done = "select count(*) from auth.audit_log where event_type = 'mfa_success'";
+    assert_eq!(superuser.query_one(done, &[]).unwrap().get::<_, i64>(0), 1);
 }
 
 /// F004, N33, N01: a hook that raises, before or after the account is made or at its token, undoes the whole sign-up with

@@ -75,6 +75,7 @@ mod http_proxy;
 mod http_server;
 mod http_sms;
 mod identity;
+mod in_flight;
 mod inbox;
 mod independent;
 mod install;

@@ -1,12 +1,16 @@
 //! Second factors in sessions: the restricted one between the steps, the one of level aal1 where policies decide, and what
 //! raising and lowering them does.
 
-use auth_harness::{Client, Cluster, Database, Person, acting, claims, json, refused, sign_in, sign_up, try_acting};
+use auth_harness::authenticator::{Algorithm, Authenticator, USER_PRESENT};
+use auth_harness::{
+    Client, Cluster, Database, Person, ToSql, acting, claims, json, refused, sign_in, sign_up, try_acting,
+};
 use serde_json::{Value, json};
 
 use crate::guard::{RIGHT, guarded};
 use crate::mfa::{Enrolled, ada, as_user, count, enroll, first_step, forget_steps, said_as};
 use crate::otp::{answer, mailed, said};
+use crate::passkey::{ORIGIN, finish_sign_in, register, start_sign_in};
 use crate::refresh::{configure, refresh};
 use crate::sms::{ADA, texted, texting};
 
@@ -110,6 +114,29 @@ fn between_the_steps_nobody_is_anybody() {
     assert_eq!(said(&mut app, "refresh($1)", &[&text(&raised, "refresh_token")]), "session_not_found");
 }
 
+/// XD8, XD13: refresh tokens that a thief has refreshed ahead in transactions that rolled back are nobody's once the session is raised.
+#[test]
+fn a_chain_that_was_rolled_back_is_not_raised() {
+    let database = guarded(Cluster::shared(), json!({"mfa_enforcement": "policy"}));
+    let ada = ada(&database);
+    let (mut app, mut thief) = (database.app(), database.app());
+    let weak = sign_in(&mut app, "ada@example.org", RIGHT);
+    let mut open = thief.transaction().unwrap();
+    let mut ahead = vec![weak.refresh_token.clone()];
+    for _ in 0..9 {
+        let next = json(&mut open, "select auth.refresh($1)", &[ahead.last().unwrap()]);
+        ahead.push(text(&next, "refresh_token").to_owned());
+    }
+    open.rollback().unwrap();
+    let raised = raise(&mut app, &weak.access_token, &ada);
+    // The last first: what was replayed ends the session.
+    for token in ahead.iter().rev() {
+        let said = said(&mut thief, "refresh($1)", &[token]);
+        assert!(["refresh_token_already_used", "session_not_found"].contains(&&*said), "{said}");
+    }
+    assert_eq!(said(&mut app, "refresh($1)", &[&text(&raised, "refresh_token")]), "session_not_found");
+}
+
 /// F133: a caller that names a factor means the one that was asked for, and nothing else is it; no guess is spent on that.
 #[test]
 fn a_named_factor_is_that_of_the_challenge() {
@@ -172,6 +199,30 @@ fn levels_follow_the_factors() {
     sign_in(&mut app, "ada@example.org", RIGHT);
 }
 
+/// XD8: what a recovery code has raised is lowered with the last factor, also where the sign-in began by a passkey that does not verify
+/// its user.
+#[test]
+fn a_recovery_code_after_a_passkey_is_lowered() {
+    let settings =
+        json!({"enable_passkeys": true, "webauthn_rp_id": "app.example.org", "webauthn_rp_origins": [ORIGIN]});
+    let database = guarded(Cluster::shared(), settings);
+    let mut app = database.app();
+    let person = sign_up(&mut app, "ada@example.org", RIGHT);
+    let mut authenticator = Authenticator::new(Algorithm::Es256);
+    authenticator.flags = USER_PRESENT;
+    register(&mut app, &person.access_token, &mut authenticator).unwrap();
+    let ada = enroll(&mut app, person);
+    let started = start_sign_in(&mut app, None);
+    let credential = authenticator.get(&started["options"], ORIGIN).json(&authenticator);
+    let first = finish_sign_in(&mut app, &started, &credential).unwrap();
+    let arguments: [&(dyn ToSql + Sync); 2] = [&text(&first, "challenge_token"), &ada.recovery_codes[0]];
+    let session = answer(&mut app, "verify_totp($1, $2)", &arguments).unwrap();
+    assert_eq!(claims(text(&session, "access_token"))["aal"], "aal2");
+    as_user(&mut app, &ada.person.access_token, &format!("unenroll_factor('{}')", ada.factor_id));
+    let after = refresh(&mut app, text(&session, "refresh_token")).unwrap();
+    assert_eq!(claims(text(&after, "access_token"))["aal"], "aal1");
+}
+
 /// XE17, F130, XE18: a stolen session of level aal1 neither removes a factor nor adds one, nor changes what the account hangs on.
 #[test]
 fn a_session_of_one_factor_changes_none() {
@@ -226,6 +277,22 @@ fn a_first_factor_needs_a_recent_session_or_the_password() {
     assert_eq!(said_as(&mut app, token, &with(RIGHT)), "an answer");
     configure(&database, json!({"current_password_required": false}));
     assert_eq!(said_as(&mut app, token, "enroll_totp('other')"), "an answer");
+}
+
+/// XE17: nor where there is no password to be asked for: whoever comes by mail signs in again.
+#[test]
+fn without_a_password_a_session_has_to_be_recent() {
+    let database = texting(Cluster::shared(), json!({}));
+    let mut app = database.app();
+    let session = answer(&mut app, "verify_sms_otp($1, $2)", &[&ADA, &texted(&database, ADA).code()]).unwrap();
+    let age = |interval: &str| {
+        let sql = format!("update auth.sessions set created_at = clock_timestamp() - interval '{interval}'");
+        database.superuser().batch_execute(&sql).unwrap();
+    };
+    age("11 minutes");
+    assert_eq!(said_as(&mut app, text(&session, "access_token"), "enroll_totp('phone')"), "validation_failed");
+    age("9 minutes");
+    assert_eq!(said_as(&mut app, text(&session, "access_token"), "enroll_totp('phone')"), "an answer");
 }
 
 /// XE17: what a thief enrolled before the owner's first factor was verified is gone with that, and so is every session without one.

@@ -212,6 +212,41 @@ fn how_many_are_sent() {
     assert_eq!(said, [["code_sent"; 3].as_slice(), &["over_sms_send_rate_limit"]].concat());
 }
 
+/// XE20: whoever enrols somebody else's number, as often as it goes, takes no SMS of its owner's second step away.
+#[test]
+fn enrolments_of_others_take_nothing_away() {
+    let database = texting(Cluster::shared(), json!({"verification_resend_limit": 3}));
+    let mut app = database.app();
+    enrolled(&database, EMAIL, ADA);
+    let eve = sign_up(&mut app, "eve@example.org", RIGHT).access_token;
+    let said_to_eve: Vec<String> = (0..5).map(|_| said_as(&mut app, &eve, &format!("enroll_sms('{ADA}')"))).collect();
+    assert_eq!(said_to_eve.last().unwrap(), "over_sms_send_rate_limit", "{said_to_eve:?}");
+    let challenge = first_step(&mut app, EMAIL);
+    assert_eq!(said(&mut app, "send_mfa_sms($1)", &[&challenge]), "code_sent");
+}
+
+/// XE14: before the second step a number is only hinted at, also where it is the factor's name.
+#[test]
+fn a_number_is_no_name_before_the_second_step() {
+    let database = texting(Cluster::shared(), json!({}));
+    let mut app = database.app();
+    let (token, _) = enrolled(&database, EMAIL, ADA);
+    let named = as_user(&mut app, &token, "list_factors()");
+    assert_eq!(named[0]["friendly_name"], json!(ADA), "the owner sees it");
+    let first = answer(&mut app, "sign_in($1, $2)", &[&EMAIL, &RIGHT]).unwrap();
+    let session = answer(&mut app, "sign_in($1, $2, '{\"mfa\": \"session\"}')", &[&EMAIL, &RIGHT]).unwrap();
+    let restricted = session["access_token"].as_str().unwrap();
+    for seen in [
+        &first,
+        &session,
+        &as_user(&mut app, restricted, "list_factors()"),
+        &as_user(&mut app, restricted, "get_user()"),
+    ] {
+        let seen = seen.to_string();
+        assert!(!seen.contains("5112345678") && seen.contains("…78"), "{seen}");
+    }
+}
+
 /// F140: what is refused at enrolment: no number, one that SMS do not go to, one that is confirmed already, a guest, a session
 /// of level aal1 where a factor is there, and where phones are switched off.
 #[test]

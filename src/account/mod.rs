@@ -15,6 +15,7 @@ use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::query::{Query, Type};
 use crate::sessions::{self, Which};
+use crate::tokens;
 use crate::users::{self, Metadata};
 
 extension_sql_file!("account.sql", name = "account", requires = ["passkey"]);
@@ -94,6 +95,9 @@ fn try_sign_out(scope: Option<&str>, options: JsonArgument, signed_in: &mut Opti
         _ => return Err(Error::invalid("unknown scope", "scopes are: local, others, global")),
     };
     let ended = sessions::end(user_id, which)?;
+    if scope != "local" && !asking.is_unfinished {
+        tokens::remove_changes(user_id)?;
+    }
     let data = json!({"scope": scope, "sessions": ended});
     audit::record(&Entry::done("logout", user_id).in_session(session_id).with(data))
 }
@@ -117,6 +121,7 @@ fn revoke_sessions(except_current: Option<bool>, options: JsonArgument) -> Answe
     let (user_id, session_id) = user_and_session(&*identity::require_user()?)?;
     let which = if given(except_current, "except_current")? { Which::AllBut(session_id) } else { Which::All };
     let ended = sessions::end(user_id, which)?;
+    tokens::remove_changes(user_id)?;
     let data = json!({"sessions": ended});
     audit::record(&Entry::done("sessions_revoked", user_id).in_session(session_id).with(data))?;
     Ok(ended as i32)

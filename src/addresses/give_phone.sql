@@ -1,5 +1,9 @@
 with old as (
-    select u.id, u.phone from auth.users as u where u.id = $1 and u.deleted_at is null for update
+    -- what was allowed when the change was asked for may have an address by now that nobody has proved
+    select u.id, u.phone
+    from auth.users as u
+    where u.id = $1 and u.deleted_at is null and (u.email is null or u.email_confirmed_at is not null)
+    for update
 ), account as (
     update auth.users as u
     set

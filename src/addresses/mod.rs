@@ -55,6 +55,8 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
         select old.is_first from old",
         &[Type::UUIDOID, Type::TEXTOID, Type::BOOLOID],
     );
+    // Before the statement that takes away: what was set in a transaction that it waited for would not be there for it.
+    users::hold(user_id)?;
     let is_ownership = proof == Proof::OfOwnership;
     let is_first = CONFIRM
         .first(&[to_pg(user_id).into(), address_key.into(), is_ownership.into()], |row| row.required::<bool>(1))?
@@ -70,6 +72,7 @@ pub fn confirm(user_id: Uuid, address_key: &str, proof: Proof) -> Result<()> {
 /// Refused where the account has another number by now.
 pub fn confirm_phone(user_id: Uuid, phone: &Phone) -> Result<()> {
     static CONFIRM: Query = Query::write(include_str!("confirm_phone.sql"), &[Type::UUIDOID, Type::TEXTOID]);
+    users::hold(user_id)?;
     let is_first = CONFIRM
         .first(&[to_pg(user_id).into(), phone.digits().into()], |row| row.required::<bool>(1))?
         .ok_or(Error::OtpExpired)?;

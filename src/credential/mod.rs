@@ -103,11 +103,11 @@ pub fn demand_change(user_id: Uuid, must_change: bool) -> Result<()> {
     DEMAND.execute(&[to_pg(user_id).into(), must_change.into()]).map(drop)
 }
 
-/// Replaces a hash by one of the same password, if nobody has changed that meanwhile.
-pub fn rehash(user_id: Uuid, old: &str, new: &str) -> Result<()> {
+/// Replaces a hash by one of the same password; whether it has: not where somebody has changed it meanwhile.
+pub fn rehash(user_id: Uuid, old: &str, new: &str) -> Result<bool> {
     static REHASH: Query = Query::write(
         "update auth.users set encrypted_password = $3 where id = $1 and encrypted_password = $2",
         &[Type::UUIDOID, Type::TEXTOID, Type::TEXTOID],
     );
-    REHASH.execute(&[to_pg(user_id).into(), old.into(), new.into()]).map(drop)
+    Ok(REHASH.execute(&[to_pg(user_id).into(), old.into(), new.into()])? == 1)
 }

@@ -48,6 +48,8 @@ pub struct Way<'a> {
     pub data: Value,
     /// What has shown more than one factor already: a passkey that has verified its user.
     pub multi_factor: Option<Uuid>,
+    /// The stored hash that the password was right for.
+    pub encrypted_password: Option<String>,
     /// What whoever has to use a second factor gets first.
     pub before_mfa: BeforeMfa,
 }
@@ -79,7 +81,15 @@ impl BeforeMfa {
 impl<'a> Way<'a> {
     /// By one factor.
     pub fn new(method: &'a str, provider: &'a str, event_type: &'a str, data: Value) -> Way<'a> {
-        Way { method, provider, event_type, data, multi_factor: None, before_mfa: BeforeMfa::Challenge }
+        Way {
+            method,
+            provider,
+            event_type,
+            data,
+            multi_factor: None,
+            encrypted_password: None,
+            before_mfa: BeforeMfa::Challenge,
+        }
     }
 
     /// By something that was mailed.
@@ -133,7 +143,16 @@ pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;
-    let missing = missing(user_id, way.method, way.multi_factor.is_some(), &config)?;
+    let still_missing = || missing(user_id, way.method, way.multi_factor.is_some(), &config);
+    let mut missing = still_missing()?;
+    if missing != Some(Missing::SecondFactor) {
+        // What ends sessions (a new password, a first factor) either waits for this one, or is seen here.
+        if !users::hold_with(user_id, way.encrypted_password.as_deref())? {
+            return Err(Error::InvalidCredentials);
+        }
+        must_be_welcome(user_id)?;
+        missing = still_missing()?;
+    }
     if missing == Some(Missing::SecondFactor) && way.before_mfa == BeforeMfa::Challenge {
         return challenge(user_id, &way, &config);
     }
@@ -148,6 +167,7 @@ pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
 
 /// Lets in a user who has met the challenge of a sign-in; `first` is what `Way::store` has written.
 pub fn let_in_with_second(user_id: Uuid, first: &Value, second: &Proof) -> Result<JsonB> {
+    users::hold(user_id)?;
     must_be_welcome(user_id)?;
     let config = config::current()?;
     must_be_confirmed(user_id, &config)?;

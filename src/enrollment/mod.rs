@@ -11,12 +11,13 @@ use uuid::Uuid;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::factors::{self, Challenge, Factor, Given, Proof, Shown, recovery};
+use crate::hooks::{self, Event};
 use crate::identity::{self, Asking};
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::silence;
-use crate::{door, guard, keys, mail, presence, sessions, users};
+use crate::{door, guard, keys, mail, presence, sessions, tokens, users};
 
 /// Option of what adds a first factor: a session alone may be a stolen one.
 pub const OPTION: &str = "current_password";
@@ -71,8 +72,7 @@ pub fn require(asking: &Asking, options: &Map<String, Value>, config: &Config) -
     let account = users::credentials(asking.user_id)?.ok_or(Error::SessionNotFound)?;
     match mail::text(options, OPTION)? {
         Some(password) => presence::prove_password(asking.user_id, &account, password, config),
-        None if !config.current_password_required || account.encrypted_password.is_none() => Ok(()),
-        None if is_fresh(asking.session_id)? => Ok(()),
+        None if !config.current_password_required || is_fresh(asking.session_id)? => Ok(()),
         None => Err(Error::invalid(
             "current_password is missing",
             "this session is older than ten minutes: give option current_password, or sign in again",
@@ -119,17 +119,35 @@ pub fn confirm_by_code(
         };
         let proof = factors::verify(&given)?;
         attempt.is_right();
+        accept(asking.user_id, Some(asking.session_id), &proof)?;
         confirm(&asking, &factor, &proof, &config)
     })
+}
+
+/// A factor was used rightly, whatever for. The app's own rules are told of right codes: of wrong ones they would hear what their own
+/// ROLLBACK undoes.
+pub fn accept(user_id: Uuid, session_id: Option<Uuid>, proof: &Proof) -> Result<()> {
+    let answer = hooks::run(
+        Event::MfaVerificationAttempt,
+        || json!({"user_id": user_id, "factor_id": proof.factor_id, "method": proof.method, "valid": true}),
+    )?;
+    if answer.as_ref().and_then(|answer| answer.get("decision")).and_then(Value::as_str) == Some("reject") {
+        return Err(Error::MfaVerificationRejected);
+    }
+    let data = json!({"method": proof.method, "factor_id": proof.factor_id});
+    audit::record(&Entry { session_id, ..Entry::done("mfa_success", user_id).with(data) })
 }
 
 /// A first code has confirmed a factor. The answer is that of a sign-in; with the first factor there are recovery codes in it.
 pub fn confirm(asking: &Asking, factor: &Factor, proof: &Proof, config: &Config) -> Result<JsonB> {
     let user_id = asking.user_id;
+    // A sign-in under way ends with the others, or asks for this factor.
+    users::hold(user_id)?;
     let is_first = !factors::is_needed(user_id)?;
     factors::confirm(factor.id)?;
     // Whoever enrolled those may have been somebody else.
     factors::remove_unverified(user_id)?;
+    tokens::remove_changes(user_id)?;
     let codes = match is_first {
         true => Some(recovery::issue(user_id)?),
         false => None,

@@ -49,8 +49,9 @@ impl Factor {
     pub fn hinted(&self) -> Value {
         let mut object = json!({"id": self.id, "factor_type": self.kind, "friendly_name": self.name});
         if let Some(phone) = &self.phone {
-            object["phone"] = users::hint(phone).into();
+            object["phone"] = phone.as_str().into();
         }
+        users::hint_factor(&mut object);
         object
     }
 
@@ -105,9 +106,9 @@ pub fn is_needed(user_id: Uuid) -> Result<bool> {
 
 /// Whether somebody can show more than one factor for the account: a verified one, or a passkey that verifies its user.
 pub fn is_guarded(user_id: Uuid) -> Result<bool> {
-    static PASSKEY: Query =
-        Query::write("select 1 from auth.passkeys as p where p.user_id = $1 and p.uv limit 1", &[Type::UUIDOID]);
-    Ok(is_needed(user_id)? || PASSKEY.first(&[to_pg(user_id).into()], |_| Ok(()))?.is_some())
+    static PASSKEYS: Relation = Relation::new(c"passkeys", c"passkeys_user_id", &[c"user_id", c"uv"]);
+    let multi_factor = || PASSKEYS.find(user_id.as_bytes(), |row| row.get::<bool>(1).filter(|verified| *verified));
+    Ok(is_needed(user_id)? || multi_factor()?.is_some())
 }
 
 /// Those that a sign-in has to use one of.

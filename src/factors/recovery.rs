@@ -7,10 +7,10 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::{Given, Proof, Shown, Verifier};
-use crate::keys;
 use crate::platform::backend::{self, from_pg, to_pg};
 use crate::platform::error::{Error, Result};
 use crate::platform::query::{Query, Type};
+use crate::{keys, users};
 
 /// How many there are in a set.
 const COUNT: usize = 10;
@@ -47,6 +47,8 @@ pub fn issue(user_id: Uuid) -> Result<Value> {
 
 pub fn remove(user_id: Uuid) -> Result<()> {
     static REMOVE: Query = Query::write("delete from auth.recovery_codes where user_id = $1", &[Type::UUIDOID]);
+    // One after the other: of two sets at once the second would not void the first.
+    users::hold(user_id)?;
     REMOVE.execute(&[to_pg(user_id).into()]).map(drop)
 }
 

@@ -95,10 +95,11 @@ pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> 
 /// somebody's phone may be flooded with.
 const SMS_SECONDS: i64 = 3600;
 
-/// What SMS to a number are counted as: those that anybody may ask for, those of its own account's second step, and those of
-/// an account that is to get the number.
+/// What SMS to a number are counted as: those that anybody may ask for, those of its own account's second step, those of an
+/// account that enrols it, and those of one that is to get the number.
 pub const SMS_OF_SIGN_IN: &str = "sign_in";
 pub const SMS_OF_FACTOR: &str = "factor";
+pub const SMS_OF_ENROLLMENT: &str = "enrollment";
 pub const SMS_OF_CHANGE: &str = "change";
 
 /// Counts an SMS that somebody asks for like a mail, and last against what the whole database may send: each costs money, and

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::factors::{self, Challenge, Factor, Given, Proof, Shown, recovery};
-use crate::hooks::{self, Event};
 use crate::identity::Asking;
 use crate::platform::backend::{self, from_pg};
 use crate::platform::error::{Answer, Error, Result};
@@ -120,9 +119,8 @@ fn finish_sign_in(challenge: &Challenge, shown: Shown<'_>, config: &Config) -> R
     factors::guess(challenge.user_id, config, |attempt| {
         let proof = prove(challenge, None, shown, attempt)?;
         attempt.is_right();
-        allowed(challenge.user_id, &proof)?;
         factors::meet(challenge)?;
-        succeeded(challenge.user_id, None, &proof)?;
+        enrollment::accept(challenge.user_id, None, &proof)?;
         door::let_in_with_second(challenge.user_id, &challenge.way, &proof)
     })
 }
@@ -142,9 +140,8 @@ fn raise_session(
     factors::guess(challenge.user_id, config, |attempt| {
         let proof = prove(challenge, Some(&factor), shown, attempt)?;
         attempt.is_right();
-        allowed(challenge.user_id, &proof)?;
         factors::meet(challenge)?;
-        succeeded(challenge.user_id, Some(asking.session_id), &proof)?;
+        enrollment::accept(challenge.user_id, Some(asking.session_id), &proof)?;
         match factor.is_verified {
             true => door::raise(challenge.user_id, asking.session_id, &proof),
             false => confirm(&asking, &factor, &proof, options, config),
@@ -173,23 +170,6 @@ fn confirm(
 
 fn prove(challenge: &Challenge, factor: Option<&Factor>, shown: Shown<'_>, attempt: &guard::Attempt) -> Result<Proof> {
     factors::verify(&Given { user_id: challenge.user_id, factor, challenge: Some(challenge), shown, attempt })
-}
-
-/// The app's own rules, told of right codes: of wrong ones it would hear what its own ROLLBACK undoes.
-fn allowed(user_id: Uuid, proof: &Proof) -> Result<()> {
-    let answer = hooks::run(
-        Event::MfaVerificationAttempt,
-        || json!({"user_id": user_id, "factor_id": proof.factor_id, "method": proof.method, "valid": true}),
-    )?;
-    match answer.as_ref().and_then(|answer| answer.get("decision")).and_then(Value::as_str) {
-        Some("reject") => Err(Error::MfaVerificationRejected),
-        _ => Ok(()),
-    }
-}
-
-fn succeeded(user_id: Uuid, session_id: Option<Uuid>, proof: &Proof) -> Result<()> {
-    let data = json!({"method": proof.method, "factor_id": proof.factor_id});
-    audit::record(&Entry { session_id, ..Entry::done("mfa_success", user_id).with(data) })
 }
 
 #[pg_extern(sql = false)]

@@ -54,15 +54,16 @@ fn try_sign_in(
     let who = Meant::by(email);
     let attempt = guard::attempt(&guard::PASSWORD, who.subject(), who.data(), &config)?;
     let answer =
-        prove(who.email.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|user_id| {
-            let way = Way::new(METHOD, PROVIDER, "login_success", who.data());
-            door::let_in(user_id, way.before_mfa(before_mfa))
+        prove(who.email.as_ref(), password, &config, meant).inspect(|_| attempt.is_right()).and_then(|proved| {
+            let (user_id, hash) = proved;
+            let way = Way::new(METHOD, PROVIDER, "login_success", who.data()).before_mfa(before_mfa);
+            door::let_in(user_id, Way { encrypted_password: Some(hash), ..way })
         });
     attempt.end(answer, *meant)
 }
 
-/// Whose password it is.
-fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Option<Uuid>) -> Result<Uuid> {
+/// Whose password it is, and the hash that says so.
+fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Option<Uuid>) -> Result<(Uuid, String)> {
     let password = password::normalise(password);
     if password.len() > password::HARD_CAP_BYTES {
         // No account has such a password, so this tells nothing and costs no hash.
@@ -70,13 +71,22 @@ fn prove(email: Option<&Email>, password: &str, config: &Config, meant: &mut Opt
     }
     let account = email.map(users::find_by_email).transpose()?.flatten();
     *meant = account.as_ref().map(|account| account.id);
-    let stored = account.as_ref().and_then(|account| account.encrypted_password.as_deref());
-    if !credential::verify(&password, stored, config.hash_cost)? {
+    let stored = account.and_then(|account| account.encrypted_password);
+    if !credential::verify(&password, stored.as_deref(), config.hash_cost)? {
         return Err(Error::InvalidCredentials);
     }
-    let user_id = meant.ok_or(Error::InvalidCredentials)?;
-    if let Some(stored) = stored.filter(|stored| auth_core::hash::needs_rehash(stored, config.hash_cost)) {
-        credential::rehash(user_id, stored, &credential::hash(&password, config.hash_cost)?)?;
+    let (Some(user_id), Some(stored)) = (*meant, stored) else { return Err(Error::InvalidCredentials) };
+    if !auth_core::hash::needs_rehash(&stored, config.hash_cost) {
+        return Ok((user_id, stored));
     }
-    Ok(user_id)
+    let hash = credential::hash(&password, config.hash_cost)?;
+    if credential::rehash(user_id, &stored, &hash)? {
+        return Ok((user_id, hash));
+    }
+    // Somebody was faster: with a hash of the same password, or with another password.
+    let now = users::credentials(user_id)?.and_then(|account| account.encrypted_password);
+    match credential::verify(&password, now.as_deref(), config.hash_cost)? {
+        true => now.map(|now| (user_id, now)).ok_or(Error::InvalidCredentials),
+        false => Err(Error::InvalidCredentials),
+    }
 }

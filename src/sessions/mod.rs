@@ -129,13 +129,13 @@ pub fn open(user_id: Uuid, opening: &Opening, config: &Config) -> Result<Uuid> {
 }
 
 /// A second factor was used in the session: it is of level aal2, and what was restricted for want of it is not any more. The
-/// counter moves by two, so that the refresh token from before is nobody's: a step of one would let it be repeated within the
-/// reuse interval.
+/// counter moves so far that every refresh token from before is nobody's, those too that were refreshed in transactions that
+/// rolled back: each of these is ahead of the row by one more.
 pub fn raise(id: Uuid, method_name: &str, factor_id: Option<Uuid>, restricted: Option<&'static str>) -> Result<()> {
     static RAISE: Query = Query::write(
         "update auth.sessions
         set aal = 'aal2', factor_id = coalesce($3, factor_id), amr = amr || $2, restricted = $4,
-            refresh_token_counter = refresh_token_counter + 2, refreshed_at = clock_timestamp(), updated_at = clock_timestamp()
+            refresh_token_counter = refresh_token_counter + (1::bigint << 32), refreshed_at = clock_timestamp(), updated_at = clock_timestamp()
         where id = $1",
         &[Type::UUIDOID, Type::JSONBOID, Type::UUIDOID, Type::TEXTOID],
     );
@@ -149,12 +149,14 @@ pub fn raise(id: Uuid, method_name: &str, factor_id: Option<Uuid>, restricted: O
     }
 }
 
-/// A factor is gone: what it has raised is of level aal1 again; without any other, so is what a recovery code has raised.
+/// A factor is gone: what it has raised is of level aal1 again; without any other, so is what a recovery code has raised. A passkey
+/// that verifies its user has raised by itself.
 pub fn lower(user_id: Uuid, factor_id: Uuid, is_last: bool) -> Result<u64> {
     static LOWER: Query = Query::write(
         "update auth.sessions
         set aal = 'aal1', factor_id = null, updated_at = clock_timestamp()
-        where user_id = $1 and aal <> 'aal1' and (factor_id = $2 or ($3 and not amr @> '[{\"method\": \"passkey\"}]'))",
+        where user_id = $1 and aal <> 'aal1'
+            and (factor_id = $2 or ($3 and not exists (select from auth.passkeys as p where p.id = factor_id)))",
         &[Type::UUIDOID, Type::UUIDOID, Type::BOOLOID],
     );
     let lowered = LOWER.execute(&[to_pg(user_id).into(), to_pg(factor_id).into(), is_last.into()])?;

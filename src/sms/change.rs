@@ -19,7 +19,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
 use crate::platform::{log, silence};
 use crate::tokens::{self, Found, Purpose, Request};
-use crate::{guard, identity, mail, presence, users};
+use crate::{factors, guard, identity, mail, presence, users};
 
 /// As the clients of the HTTP API name it.
 pub const TYPE: &str = "phone_change";
@@ -56,14 +56,27 @@ fn try_update(
     if account.email.is_some() && !account.is_email_confirmed {
         return Err(Error::EmailNotConfirmed);
     }
-    send_code(user_id, &new, locale.as_deref(), &config)?;
+    let change = Change { new: &new, asked_at: backend::clock_seconds(), is_aal2: asking.is_aal2 };
+    send_code(user_id, &change, locale.as_deref(), &config)?;
     audit::record(&Entry::done("phone_change_requested", user_id).with(json!({"new_phone": new.digits()})))?;
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
     Ok(JsonB(json!({"status": "code_sent", "user": user})))
 }
 
+/// What was asked for, as its token remembers it.
+struct Change<'a> {
+    new: &'a Phone,
+    /// Seconds since 1970.
+    asked_at: i64,
+    is_aal2: bool,
+}
+
+/// So long after a change was asked for another code of it is sent, in seconds.
+const REPEATED_WITHIN: i64 = 600;
+
 /// Where somebody else has the number no SMS is sent and a change waits all the same: whoever asked sees no difference.
-fn send_code(user_id: Uuid, new: &Phone, locale: Option<&str>, config: &Config) -> Result<()> {
+fn send_code(user_id: Uuid, change: &Change<'_>, locale: Option<&str>, config: &Config) -> Result<()> {
+    let new = change.new;
     outbox::wake()?;
     guard::count_sms(guard::SMS_OF_CHANGE, new.digits(), config)?;
     let fixed = send::fixed_code(new, config);
@@ -79,7 +92,7 @@ fn send_code(user_id: Uuid, new: &Phone, locale: Option<&str>, config: &Config) 
             link_ttl: config.sms.code_ttl,
             redirect_to: None,
             code_challenge: None,
-            data: json!({"new_phone": new.digits()}),
+            data: json!({"new_phone": new.digits(), "asked_at": change.asked_at, "is_aal2": change.is_aal2}),
         },
     )?;
     let is_free = users::find_by_phone(new)?.is_none_or(|owner| owner == user_id);
@@ -91,8 +104,9 @@ fn send_code(user_id: Uuid, new: &Phone, locale: Option<&str>, config: &Config) 
 /// One more code for whoever asked last for this number; nobody learns whether anybody did.
 pub fn send_again(phone: &Phone, options: &Map<String, Value>, config: &Config) -> Result<()> {
     let locale = mail::locale(options)?;
-    match tokens::latest_by_address(Purpose::PhoneChange, phone.digits())? {
-        Some(user_id) => send_code(user_id, phone, locale.as_deref(), config),
+    let latest = tokens::latest_by_address(Purpose::PhoneChange, phone.digits())?;
+    match latest.and_then(|(user_id, data)| Some((user_id, Change::read(phone, &data)?))) {
+        Some((user_id, change)) => send_code(user_id, &change, locale.as_deref(), config),
         None => {
             outbox::wake()?;
             guard::count_sms(guard::SMS_OF_CHANGE, phone.digits(), config)
@@ -109,9 +123,22 @@ pub fn find(phone: &Phone, code: &str) -> Result<Found> {
         .ok_or(Error::OtpExpired)
 }
 
+impl<'a> Change<'a> {
+    /// None: it was asked for too long ago.
+    fn read(new: &'a Phone, data: &Value) -> Option<Change<'a>> {
+        let asked_at = data["asked_at"].as_i64()?;
+        let is_recent = backend::clock_seconds() - asked_at <= REPEATED_WITHIN;
+        is_recent.then_some(Change { new, asked_at, is_aal2: data["is_aal2"] == json!(true) })
+    }
+}
+
 /// Gives the account its number; whose account it is.
 pub fn confirm(phone: &Phone, found: &Found, config: &Config) -> Result<Uuid> {
     let user_id = found.user_id.ok_or(Error::OtpExpired)?;
+    // Asked for by one factor, and since then there are two.
+    if found.data["is_aal2"] != json!(true) && factors::is_needed(user_id)? {
+        return Err(Error::OtpExpired);
+    }
     tokens::remove(found)?;
     guard::forget_sms(guard::SMS_OF_CHANGE, phone.digits())?;
     addresses::change_phone(user_id, phone)?;

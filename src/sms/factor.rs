@@ -59,7 +59,9 @@ fn try_enroll(phone: Option<&str>, options: JsonArgument, user_id: &mut Option<U
     let data = json!({"factor_id": id, "factor_type": factors::PHONE});
     audit::record(&Entry::done("factor_enrolled", asking.user_id).in_session(asking.session_id).with(data))?;
     if is_sent {
-        send_code(asking.user_id, id, &phone, id, locale.as_deref(), &config)?;
+        let to =
+            To { user_id: asking.user_id, factor_id: id, kind: guard::SMS_OF_ENROLLMENT, phone: &phone, about: id };
+        send_code(&to, locale.as_deref(), &config)?;
     }
     let status = if is_sent { "code_sent" } else { "enrolled" };
     Ok(JsonB(json!({"status": status, "factor_id": id, "phone": phone.e164(), "friendly_name": name})))
@@ -113,13 +115,13 @@ fn try_send(
         return Err(Error::MfaFactorNotFound);
     }
     let phone = number(&factor)?;
-    send_code(challenge.user_id, factor.id, &phone, challenge.id, locale.as_deref(), &config)?;
+    send_code(&To::of(&factor, challenge.user_id, &phone, challenge.id), locale.as_deref(), &config)?;
     Ok(JsonB(json!({"status": "code_sent", "factor_id": factor.id, "phone": users::hint(phone.digits())})))
 }
 
 /// What `auth.challenge_factor` does for a phone.
 pub fn ask(user_id: Uuid, factor: &Factor, challenge_id: Uuid, config: &Config) -> Result<Map<String, Value>> {
-    send_code(user_id, factor.id, &number(factor)?, challenge_id, None, config)?;
+    send_code(&To::of(factor, user_id, &number(factor)?, challenge_id), None, config)?;
     Ok(Map::new())
 }
 
@@ -136,23 +138,35 @@ fn number(factor: &Factor) -> Result<Phone> {
     users::parse_phone(factor.phone.as_deref().ok_or(Error::MfaFactorNotFound)?)
 }
 
-/// A code for a challenge, or for a factor that is to be confirmed. It is counted apart from the codes that sign in, which
-/// anybody may ask for: nobody else can use up what the owner of a second factor may be sent.
-fn send_code(
+/// What a code is sent for.
+struct To<'a> {
     user_id: Uuid,
     factor_id: Uuid,
-    phone: &Phone,
+    /// As the guard counts it.
+    kind: &'static str,
+    phone: &'a Phone,
+    /// A challenge, or a factor that is to be confirmed.
     about: Uuid,
-    locale: Option<&str>,
-    config: &Config,
-) -> Result<()> {
+}
+
+impl<'a> To<'a> {
+    fn of(factor: &Factor, user_id: Uuid, phone: &'a Phone, about: Uuid) -> To<'a> {
+        let kind = if factor.is_verified { guard::SMS_OF_FACTOR } else { guard::SMS_OF_ENROLLMENT };
+        To { user_id, factor_id: factor.id, kind, phone, about }
+    }
+}
+
+/// It is counted apart from the codes that sign in, which anybody may ask for, and those of a verified factor apart from those of
+/// enrolments, which any account may begin: nobody else can use up what the owner of a second factor may be sent.
+fn send_code(to: &To<'_>, locale: Option<&str>, config: &Config) -> Result<()> {
+    let (phone, factor_id) = (to.phone, to.factor_id);
     send::must_be_reachable(phone, config)?;
-    guard::count_sms(guard::SMS_OF_FACTOR, phone.digits(), config)?;
+    guard::count_sms(to.kind, phone.digits(), config)?;
     let fixed = send::fixed_code(phone, config);
-    let issued = codes::issue(phone, Some(about), fixed.as_deref(), json!({"factor_id": factor_id}), config)?;
-    audit::record(&Entry::done("mfa_code_sent", user_id).with(json!({"factor_id": factor_id})))?;
+    let issued = codes::issue(phone, Some(to.about), fixed.as_deref(), json!({"factor_id": factor_id}), config)?;
+    audit::record(&Entry::done("mfa_code_sent", to.user_id).with(json!({"factor_id": factor_id})))?;
     send::write(
-        &Recipient { user_id: Some(user_id), phone, locale, verify_type: send::TYPE },
+        &Recipient { user_id: Some(to.user_id), phone, locale, verify_type: send::TYPE },
         &issued,
         fixed.is_none(),
         config,
@@ -191,7 +205,9 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
         Error::OtpExpired => Error::MfaVerificationFailed,
         other => other,
     })?;
-    guard::forget_sms(guard::SMS_OF_FACTOR, &found.phone)?;
-    USE.execute(&[to_pg(factor.id).into()])?;
-    Ok(Some(Proof { factor_id: Some(factor.id), method: METHOD }))
+    guard::forget_sms(if factor.is_verified { guard::SMS_OF_FACTOR } else { guard::SMS_OF_ENROLLMENT }, &found.phone)?;
+    match USE.execute(&[to_pg(factor.id).into()])? {
+        0 => Err(Error::MfaVerificationFailed),
+        _ => Ok(Some(Proof { factor_id: Some(factor.id), method: METHOD })),
+    }
 }

@@ -130,14 +130,15 @@ pub fn latest_data(user_id: Uuid, purpose: Purpose) -> Result<Option<Value>> {
     Ok(LATEST.first(&arguments, |row| row.required::<JsonB>(1))?.map(|JsonB(data)| data))
 }
 
-/// Whose token of a purpose for this address is the newest, also where it has ended.
-pub fn latest_by_address(purpose: Purpose, address_key: &str) -> Result<Option<Uuid>> {
+/// Whose token of a purpose for this address is the newest, also where it has ended, and what it holds.
+pub fn latest_by_address(purpose: Purpose, address_key: &str) -> Result<Option<(Uuid, Value)>> {
     static LATEST: Query = Query::write(
-        "select t.user_id from auth.one_time_tokens as t
+        "select t.user_id, t.data from auth.one_time_tokens as t
         where t.relates_to = $1 and t.purpose = $2 order by t.created_at desc limit 1",
         &[Type::TEXTOID, Type::TEXTOID],
     );
-    Ok(LATEST.first(&[address_key.into(), purpose.name().into()], |row| row.required(1))?.map(from_pg))
+    let arguments = [address_key.into(), purpose.name().into()];
+    LATEST.first(&arguments, |row| Ok((from_pg(row.required(1)?), row.required::<JsonB>(2)?.0)))
 }
 
 /// The newest sign-up that waits for an address; without its password and passkey where the caller's snapshot may be older than another.

@@ -154,6 +154,16 @@ pub fn remove(token: &Found) -> Result<()> {
     query.first(&[to_pg(token.id).into()], |_| Ok(()))?.ok_or(Error::OtpExpired)
 }
 
+/// Removes what would change the address or the number of an account: whoever signs others out does not know what they have begun.
+pub fn remove_changes(user_id: Uuid) -> Result<()> {
+    static REMOVE: Query = Query::write(
+        "delete from auth.one_time_tokens
+        where user_id = $1 and purpose in ('email_change', 'email_change_current', 'email_change_half', 'phone_change')",
+        &[Type::UUIDOID],
+    );
+    REMOVE.execute(&[to_pg(user_id).into()]).map(drop)
+}
+
 /// Removes every token that is out for an account, the codes at the end of redirects, and the second steps that wait.
 pub fn remove_all(user_id: Uuid) -> Result<()> {
     static REMOVE: Query = Query::write(

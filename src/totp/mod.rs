@@ -127,8 +127,9 @@ fn try_disable(code: Option<&str>, options: JsonArgument, user_id: &mut Option<U
     }
     factors::guess(asking.user_id, &config, |attempt| {
         let given = Given { user_id: asking.user_id, factor: None, challenge: None, shown: Shown::Code(code), attempt };
-        factors::verify(&given)?;
+        let proof = factors::verify(&given)?;
         attempt.is_right();
+        enrollment::accept(asking.user_id, Some(asking.session_id), &proof)?;
         enrollment::remove(asking.user_id, Some(asking.session_id), &gone, &config)
     })
 }

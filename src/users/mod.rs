@@ -132,10 +132,20 @@ pub fn find_by_phone(phone: &Phone) -> Result<Option<Uuid>> {
     FIND.first(&[INSTANCE.into(), AUDIENCE.into(), phone.digits().into()], |row| row.required(1).map(from_pg))
 }
 
-/// Holds the account's row until the transaction ends.
+/// Holds the account's row until the transaction ends. Whoever opens sessions and whoever ends them does, so that one of the two
+/// sees what the other has done.
 pub fn hold(id: Uuid) -> Result<()> {
-    static HOLD: Query = Query::write("select from auth.users where id = $1 for update", &[Type::UUIDOID]);
-    HOLD.execute(&[to_pg(id).into()]).map(drop)
+    hold_with(id, None).map(drop)
+}
+
+/// As `hold`; whether this is still the account's password, if one is given.
+pub fn hold_with(id: Uuid, encrypted_password: Option<&str>) -> Result<bool> {
+    static HOLD: Query = Query::write(
+        "select $2 is null or u.encrypted_password is not distinct from $2 from auth.users as u where u.id = $1
+        for no key update",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    Ok(HOLD.first(&[to_pg(id).into(), encrypted_password.into()], |row| row.required(1))?.unwrap_or(false))
 }
 
 /// What a signed-in user proves themselves by.
@@ -369,13 +379,22 @@ pub fn hinted(mut user: Value) -> Value {
     for (name, empty) in [("app_metadata", json!({})), ("user_metadata", json!({})), ("identities", json!([]))] {
         user[name] = empty;
     }
-    let phones = user["factors"].as_array_mut().into_iter().flatten().filter_map(|factor| factor.get_mut("phone"));
-    phones.for_each(|phone| *phone = hint(phone.as_str().unwrap_or_default()).into());
+    user["factors"].as_array_mut().into_iter().flatten().for_each(hint_factor);
     let own = user["phone"].as_str().filter(|phone| !phone.is_empty()).map(hint);
     if let Some(hint) = own {
         user["phone"] = hint.into();
     }
     user
+}
+
+/// A factor's number, which may also be its name, as `hint` shows it.
+pub fn hint_factor(factor: &mut Value) {
+    let Some(phone) = factor["phone"].as_str().map(str::to_string) else { return };
+    let hint = hint(&phone);
+    if factor["friendly_name"].as_str().is_some_and(|name| name.contains(&phone)) {
+        factor["friendly_name"] = hint.as_str().into();
+    }
+    factor["phone"] = hint.into();
 }
 
 /// The end of a number, for whoever knows it.
