@@ -147,8 +147,10 @@ pub fn let_in(user_id: Uuid, way: Way<'_>) -> Result<JsonB> {
     let mut missing = still_missing()?;
     if missing != Some(Missing::SecondFactor) {
         // What ends sessions (a new password, a first factor) either waits for this one, or is seen here.
-        if !users::hold_with(user_id, way.encrypted_password.as_deref())? {
-            return Err(Error::InvalidCredentials);
+        match users::hold_with(user_id, way.encrypted_password.as_deref())? {
+            None => return Err(Error::UserNotFound),
+            Some(false) => return Err(Error::InvalidCredentials),
+            Some(true) => {}
         }
         must_be_welcome(user_id)?;
         missing = still_missing()?;

@@ -385,7 +385,8 @@ impl Attempt {
             take_back(&open);
             return error;
         }
-        if user_id.is_some() {
+        // Of whoever was deleted meanwhile no row is left.
+        if user_id.is_some() && !matches!(error, Error::UserNotFound) {
             open.failure.row["user_id"] = json!(user_id);
         }
         let events = fail(&open, error.code());

@@ -138,14 +138,14 @@ pub fn hold(id: Uuid) -> Result<()> {
     hold_with(id, None).map(drop)
 }
 
-/// As `hold`; whether this is still the account's password, if one is given.
-pub fn hold_with(id: Uuid, encrypted_password: Option<&str>) -> Result<bool> {
+/// As `hold`; whether this is still the account's password, if one is given. None: there is no account any more.
+pub fn hold_with(id: Uuid, encrypted_password: Option<&str>) -> Result<Option<bool>> {
     static HOLD: Query = Query::write(
         "select $2 is null or u.encrypted_password is not distinct from $2 from auth.users as u where u.id = $1
         for no key update",
         &[Type::UUIDOID, Type::TEXTOID],
     );
-    Ok(HOLD.first(&[to_pg(id).into(), encrypted_password.into()], |row| row.required(1))?.unwrap_or(false))
+    HOLD.first(&[to_pg(id).into(), encrypted_password.into()], |row| row.required(1))
 }
 
 /// What a signed-in user proves themselves by.
