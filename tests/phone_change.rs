@@ -96,7 +96,7 @@ fn a_guest_gets_a_number() {
     assert_eq!((&user["role"], &user["app_metadata"]["provider"]), (&json!("authenticated"), &json!("phone")));
 }
 
-/// XA4: a guest who asked for a number before he took somebody's address, which nobody has proved, does not get it: he would share
+/// XA1, XA4: a guest who asked for a number before he took somebody's address, which nobody has proved, does not get it: he would share
 /// the account with whoever proves the address.
 #[test]
 fn an_address_that_came_meanwhile_is_proved_first() {
