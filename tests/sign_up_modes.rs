@@ -342,3 +342,117 @@ fn an_open_sign_up_holds_up_nobody() {
         drop(open);
     }
 }
+
+/// How a stranger uses up what may be mailed to an address that he has signed up with first, so that its owner's sign-up is refused.
+const USED_UP: [(&str, i64, i64); 2] = [("by resending", 0, 3), ("within the interval", 60, 1000)];
+
+/// Signs a stranger up in this mode and uses up the limit; the mail that counts, and a login for whoever is next.
+fn used_up(mode: &str, interval: i64, limit: i64, password: &str) -> (Database, auth_harness::Mail) {
+    let database = confirming(mode);
+    let settings = json!({"verification_resend_interval": interval, "verification_resend_limit": limit});
+    configure(&database, settings);
+    let mut app = database.app();
+    let mut mail = mailed(&database, "sign_up('ada@example.org', $1)", &[&password]);
+    for _ in 0..if interval == 0 { limit } else { 0 } {
+        mail = mailed(&database, "resend('signup', 'ada@example.org')", &[]);
+    }
+    assert_eq!(said(&mut app, "resend('signup', 'ada@example.org')", &[]), "over_email_send_rate_limit");
+    (database, mail)
+}
+
+/// XA1, XA2: whoever signs up with an address while no more may be mailed to it has given another password all the same: what the
+/// mail that is out confirms is neither, also where that sign-up was rolled back. The same password again is no other.
+#[test]
+fn a_refused_sign_up_counts_as_one() {
+    for (mode, (name, interval, limit)) in
+        ["confirm", "otp_first"].into_iter().flat_map(|mode| USED_UP.map(|used| (mode, used)))
+    {
+        for (second, is_rolled_back, is_kept) in [(OTHER, false, false), (OTHER, true, false), (RIGHT, false, true)] {
+            let case = format!("{mode} {name} {second} {is_rolled_back}");
+            let (database, mail) = used_up(mode, interval, limit, RIGHT);
+            let (mut app, mut owner) = (database.app(), database.app());
+            let refused = if is_rolled_back {
+                let mut transaction = owner.transaction().unwrap();
+                transaction.batch_execute("savepoint before").unwrap();
+                let refused = said(&mut transaction, "sign_up('ada@example.org', $1)", &[&second]);
+                transaction.batch_execute("rollback to before").unwrap();
+                transaction.rollback().unwrap();
+                refused
+            } else {
+                said(&mut owner, "sign_up('ada@example.org', $1)", &[&second])
+            };
+            assert_eq!(refused, "over_email_send_rate_limit", "{case}");
+            assert_eq!(mails(&database).len(), 0, "{case}");
+            assert_eq!(said(&mut owner, "verify_link($1)", &[&mail.token()]), "session", "{case}");
+            let right = said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]);
+            assert_eq!(right, if is_kept { "session" } else { "invalid_credentials" }, "{case}");
+            assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "invalid_credentials", "{case}");
+        }
+    }
+}
+
+/// XA1: otp_first: the password that comes with the code is the owner's, whoever has contested the one before.
+#[test]
+fn a_password_with_the_code_is_contested_by_nobody() {
+    let (database, mail) = used_up("otp_first", 60, 3, RIGHT);
+    let mut app = database.app();
+    assert_eq!(said(&mut app, "sign_up('ada@example.org', $1)", &[&OTHER]), "over_email_send_rate_limit");
+    assert_eq!(said(&mut app, "verify_sign_up('ada@example.org', $1, $2)", &[&mail.code(), &OTHER]), "session");
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&OTHER]), "session");
+    assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "invalid_credentials");
+}
+
+/// XA1: a confirmation that is rolled back takes the mark with it no more than the sign-up that left it; once it is committed the
+/// address begins anew.
+#[test]
+fn the_mark_goes_with_the_proof() {
+    for mode in ["confirm", "otp_first"] {
+        let (database, mail) = used_up(mode, 60, 3, RIGHT);
+        let mut app = database.app();
+        assert_eq!(said(&mut app, "sign_up('ada@example.org', $1)", &[&OTHER]), "over_email_send_rate_limit");
+        let mut transaction = app.transaction().unwrap();
+        assert_eq!(said(&mut transaction, "verify_link($1)", &[&mail.token()]), "session");
+        transaction.rollback().unwrap();
+        configure(&database, json!({"verification_resend_interval": 0}));
+        let mail = mailed(&database, "resend('signup', 'ada@example.org')", &[]);
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "session", "{mode}");
+        assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "invalid_credentials", "{mode}");
+        database.superuser().batch_execute("delete from auth.users").unwrap();
+        let mail = mailed(&database, "sign_up('ada@example.org', $1)", &[&RIGHT]);
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "session", "{mode}");
+        assert_eq!(said(&mut app, "sign_in('ada@example.org', $1)", &[&RIGHT]), "session", "{mode}");
+    }
+}
+
+/// XA1: a mail that is asked for while the mark is there is worth no more when it has ended; nor is one where the owner, refused, has
+/// signed up without a password.
+#[test]
+fn a_mail_outlives_the_mark() {
+    let ways = [
+        ("confirm", "sign_up('ada@example.org', 'staple correct horse')", "resend('signup', 'ada@example.org')"),
+        (
+            "confirm",
+            "sign_up('ada@example.org', 'staple correct horse')",
+            "sign_up('ada@example.org', 'correct horse battery')",
+        ),
+        ("otp_first", "sign_up('ada@example.org', 'staple correct horse')", "resend('signup', 'ada@example.org')"),
+        (
+            "otp_first",
+            "sign_up('ada@example.org', 'staple correct horse')",
+            "sign_up('ada@example.org', 'correct horse battery')",
+        ),
+        ("otp_first", "sign_up_with_email('ada@example.org')", "resend('signup', 'ada@example.org')"),
+    ];
+    for (mode, refused, again) in ways {
+        let (database, _) = used_up(mode, 60, 1000, "correct horse battery");
+        let mut app = database.app();
+        assert_eq!(said(&mut app, refused, &[]), "over_email_send_rate_limit", "{mode} {refused}");
+        configure(&database, json!({"verification_resend_interval": 0}));
+        let mail = mailed(&database, again, &[]);
+        let forget = "select auth.guard_reset('ada@example.org')";
+        database.admin().execute(forget, &[]).unwrap();
+        assert_eq!(said(&mut app, "verify_link($1)", &[&mail.token()]), "session", "{mode} {refused}");
+        let right = said(&mut app, "sign_in('ada@example.org', 'correct horse battery')", &[]);
+        assert_eq!(right, "invalid_credentials", "{mode} {refused} {again}");
+    }
+}

@@ -500,6 +500,16 @@ fn follow_transactions() {
 thread_local! {
     /// Counted for what is undone with its (sub)transaction.
     static GIVEN_BACK: RefCell<Vec<(pg_sys::SubTransactionId, Key)>> = const { RefCell::new(Vec::new()) };
+    /// Settled by what is done in the (sub)transaction.
+    static SETTLED: RefCell<Vec<(pg_sys::SubTransactionId, Key)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A count that is cleared if the (sub)transaction commits.
+pub fn clear_on_commit(key: Key) {
+    follow_transactions();
+    // SAFETY: reads the transaction's state.
+    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    SETTLED.with_borrow_mut(|all| all.push((subtransaction, key)));
 }
 
 /// A count that is given back if the (sub)transaction does not commit.
@@ -522,6 +532,11 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
     for (_, key) in GIVEN_BACK.take() {
         if !is_commit {
             drop(table::take_back(key));
+        }
+    }
+    for (_, key) in SETTLED.take() {
+        if is_commit {
+            drop(table::clear(key));
         }
     }
     for open in OPEN.take() {
@@ -547,8 +562,11 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     .filter(|open| open.subtransaction == current)
                     .for_each(|open| open.subtransaction = parent);
             });
-            GIVEN_BACK
-                .with_borrow_mut(|all| all.iter_mut().filter(|own| own.0 == current).for_each(|own| own.0 = parent));
+            for counts in [&GIVEN_BACK, &SETTLED] {
+                counts.with_borrow_mut(|all| {
+                    all.iter_mut().filter(|own| own.0 == current).for_each(|own| own.0 = parent);
+                });
+            }
         }
         E::SUBXACT_EVENT_ABORT_SUB => {
             GIVEN_BACK.with_borrow_mut(|all| {
@@ -559,6 +577,7 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     *subtransaction != current
                 });
             });
+            SETTLED.with_borrow_mut(|all| all.retain(|(subtransaction, _)| *subtransaction != current));
             let all = OPEN.take();
             let (lost, kept): (Vec<Open>, Vec<Open>) = all.into_iter().partition(|open| open.subtransaction == current);
             OPEN.set(kept);

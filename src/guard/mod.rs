@@ -82,13 +82,47 @@ pub fn count_ceremony(config: &Config) -> Result<()> {
     }
 }
 
+/// Counts a mail that somebody asks for by network or database.
+pub fn count_mail_from(config: &Config) -> Result<()> {
+    count_from("mail", &config.limits.mail, config).map_err(of_mail)
+}
+
 /// Counts a mail that somebody asks for, whoever has the address and whether anybody does: by kind and address not before
-/// the interval is over and not more often than the limit within a link's lifetime, and by network or database.
-pub fn count_mail(kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
-    count_message("mail", kind, address, &config.limits.mail, lifetime, config).map_err(|error| match error {
+/// the interval is over and not more often than the limit within a link's lifetime.
+pub fn count_mail_to(kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
+    count_to("mail", kind, address, lifetime, config).map_err(of_mail)
+}
+
+fn of_mail(error: Error) -> Error {
+    match error {
         Error::OverRequestRateLimit { seconds } => Error::OverEmailSendRateLimit { seconds },
         other => other,
-    })
+    }
+}
+
+/// That two have given different credentials for an address whose sign-up is not confirmed, one of them in vain. It is for as long as
+/// what was mailed is good, and no ROLLBACK undoes it.
+pub fn contest(address: &str, config: &Config) -> Result<()> {
+    let limit = Limit { most: 1, per: config.mail.verification_ttl * 1_000_000, extends: true };
+    table::add(contested(address)?, &limit, None).map(drop)
+}
+
+/// They were the same: takes one `contest` back.
+pub fn agree(address: &str) -> Result<()> {
+    table::take_back(contested(address)?)
+}
+
+pub fn is_contested(address: &str) -> Result<bool> {
+    Ok(table::count_of(contested(address)?)? > 0)
+}
+
+/// The sign-up is confirmed; so once that is committed.
+pub fn settle(address: &str) -> Result<()> {
+    contested(address).map(attempt::clear_on_commit)
+}
+
+fn contested(address: &str) -> Result<Key> {
+    Key::new("contested", address, "")
 }
 
 /// How long the SMS that nobody has used are counted for a number, in seconds. A code lives too short a time to bound what
@@ -105,12 +139,11 @@ pub const SMS_OF_CHANGE: &str = "change";
 /// Counts an SMS that somebody asks for like a mail, and last against what the whole database may send: each costs money, and
 /// whoever has many numbers and networks is held by nothing else. A ROLLBACK gives that back no more than the network's.
 pub fn count_sms(kind: &str, phone: &str, config: &Config) -> Result<()> {
-    let counted =
-        count_message("sms", kind, phone, &config.limits.sms, SMS_SECONDS, config).and_then(|()| {
-            match config.limits.sms_budget.filter(|_| config.limits.are_enabled) {
-                Some(budget) => count("sms budget", "", &budget),
-                None => Ok(()),
-            }
+    let counted = count_from("sms", &config.limits.sms, config)
+        .and_then(|()| count_to("sms", kind, phone, SMS_SECONDS, config))
+        .and_then(|()| match config.limits.sms_budget.filter(|_| config.limits.are_enabled) {
+            Some(budget) => count("sms budget", "", &budget),
+            None => Ok(()),
         });
     counted.map_err(|error| match error {
         Error::OverRequestRateLimit { seconds } => Error::OverSmsSendRateLimit { seconds },
@@ -118,24 +151,23 @@ pub fn count_sms(kind: &str, phone: &str, config: &Config) -> Result<()> {
     })
 }
 
-fn count_message(
-    channel: &str,
-    kind: &str,
-    address: &str,
-    from_network: &Limit,
-    lifetime: i64,
-    config: &Config,
-) -> Result<()> {
+fn count_from(channel: &str, from_network: &Limit, config: &Config) -> Result<()> {
+    if !config.limits.are_enabled {
+        return Ok(());
+    }
+    network::must_not_be_blocked()?;
+    match (network::trusted(), config.limits.database) {
+        (Some(network), _) => count(&format!("{channel} from"), &network, from_network),
+        (None, Some(limit)) => count(&format!("{channel} from"), "", &limit),
+        (None, None) => Ok(()),
+    }
+}
+
+fn count_to(channel: &str, kind: &str, address: &str, lifetime: i64, config: &Config) -> Result<()> {
     if !config.limits.are_enabled {
         return Ok(());
     }
     let limit = |most: i64, seconds: i64| Limit { most: most as u32, per: seconds * 1_000_000, extends: false };
-    network::must_not_be_blocked()?;
-    match (network::trusted(), config.limits.database) {
-        (Some(network), _) => count(&format!("{channel} from"), &network, from_network)?,
-        (None, Some(limit)) => count(&format!("{channel} from"), "", &limit)?,
-        (None, None) => {}
-    }
     if config.mail.resend_interval > 0 {
         count_if_committed(&format!("{channel} soon {kind}"), address, &limit(1, config.mail.resend_interval))?;
     }

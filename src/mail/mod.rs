@@ -85,9 +85,20 @@ fn lifetime(purpose: Purpose, config: &Config) -> i64 {
 
 /// Counts that somebody asks for a mail, before it is looked up whether anybody has the address.
 pub fn ask(purpose: Purpose, email: &Email, config: &Config) -> Result<()> {
+    ask_from(config)?;
+    ask_to(purpose, email, config)
+}
+
+/// The part of `ask` that concerns whoever asks.
+pub fn ask_from(config: &Config) -> Result<()> {
     // Every request wakes the courier: that one does tells a listener nothing.
     outbox::wake()?;
-    guard::count_mail(family(purpose), email.key(), lifetime(purpose, config), config)
+    guard::count_mail_from(config)
+}
+
+/// The part of `ask` that concerns the address.
+pub fn ask_to(purpose: Purpose, email: &Email, config: &Config) -> Result<()> {
+    guard::count_mail_to(family(purpose), email.key(), lifetime(purpose, config), config)
 }
 
 /// What mails of a purpose are counted as: a sign-up is one, however far its account is.
@@ -106,6 +117,7 @@ pub fn was_used(purpose: Purpose, address_key: &str) -> Result<()> {
         Purpose::MagicLink => Some(Purpose::Recovery),
         _ => None,
     };
+    guard::settle(address_key)?;
     [Some(purpose), also].into_iter().flatten().try_for_each(|one| guard::forget_mails(family(one), address_key))
 }
 

@@ -14,7 +14,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::log;
 use crate::platform::options::{self, JsonArgument, given};
 use crate::tokens::{self, Purpose};
-use crate::{door, users};
+use crate::{door, guard, users};
 
 /// A person who has the address, or nobody.
 struct Asked {
@@ -26,7 +26,14 @@ struct Asked {
 /// Who has the address; counted before it is looked at.
 fn asked(purpose: Purpose, email: &str, config: &Config) -> Result<Asked> {
     let email = users::parse_email(email)?;
-    mail::ask(purpose, &email, config)?;
+    mail::ask_from(config)?;
+    if let Err(refusal) = mail::ask_to(purpose, &email, config) {
+        // Whoever signs up without a password means none that waits for the address.
+        if purpose == Purpose::SignUp {
+            guard::contest(email.key(), config)?;
+        }
+        return Err(refusal);
+    }
     // Whoever is banned gets no mail and no other answer.
     let account = match users::find_by_email(&email)? {
         Some(account) if door::must_be_welcome(account.id).is_ok() => Some(account),
@@ -159,12 +166,14 @@ fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     let asked = asked(Purpose::Confirmation, email, config)?;
     note("user_confirmation_requested", &asked)?;
     let mail = |purpose, data| Mail { data, ..Mail::new(purpose, "confirmation", &asked.email, wish) };
+    // The mail may outlive the mark.
+    let is_contested = guard::is_contested(asked.email.key())?;
     if let Some(account) = &asked.account {
         return match account.is_email_confirmed {
             true => Ok(()),
             false => {
                 // Whether the confirmation is worth the password was decided by the sign-ups; forgotten, it is not.
-                let latest = tokens::latest_data(account.id, Purpose::Confirmation)?;
+                let latest = tokens::latest_data(account.id, Purpose::Confirmation)?.filter(|_| !is_contested);
                 let data = latest.unwrap_or_else(|| json!({"is_contested": true}));
                 mail::send(account.id, &mail(Purpose::Confirmation, data), config)
             }
@@ -172,9 +181,10 @@ fn resend_sign_up(email: &str, wish: &Wish, config: &Config) -> Result<()> {
     }
     match tokens::find_sign_up(asked.email.key())? {
         Some(waiting) => {
-            let hash = waiting.encrypted_password.as_deref();
-            let mail = mail(Purpose::SignUp, waiting.data.clone());
-            mail::send_sign_up(hash, waiting.passkey.as_ref(), &mail, config)
+            let before = Some(&waiting).filter(|_| !is_contested);
+            let hash = before.and_then(|waiting| waiting.encrypted_password.as_deref());
+            let passkey = before.and_then(|waiting| waiting.passkey.as_ref());
+            mail::send_sign_up(hash, passkey, &mail(Purpose::SignUp, waiting.data.clone()), config)
         }
         None => Ok(()),
     }

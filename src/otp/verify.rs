@@ -240,6 +240,7 @@ enum Proved {
 /// Does what a spent token is for, short of letting in.
 fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>) -> Result<Proved> {
     tokens::remove(found)?;
+    let is_contested = guard::is_contested(&found.address_key)?;
     mail::was_used(found.purpose, &found.address_key)?;
     let somebody = |user_id, method, event_type| Ok(Proved::Somebody { user_id, method, event_type });
     let user_id = found.user_id;
@@ -249,11 +250,11 @@ fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>
     };
     match found.purpose {
         Purpose::SignUp => {
-            let created = make_account(found, encrypted_password)?;
+            let created = make_account(found, encrypted_password, is_contested)?;
             somebody(created, method, "signup")
         }
         Purpose::Confirmation => {
-            let is_contested = found.data.get("is_contested") == Some(&json!(true));
+            let is_contested = is_contested || found.data.get("is_contested") == Some(&json!(true));
             let proof = if is_contested { Proof::OfOwnership } else { Proof::OfSignUp };
             somebody(confirmed(proof)?, method, "login_success")
         }
@@ -276,15 +277,18 @@ fn prove(found: &Found, method: &'static str, encrypted_password: Option<String>
     }
 }
 
-fn make_account(found: &Found, encrypted_password: Option<String>) -> Result<Uuid> {
+/// Makes the account of a sign-up; of one that is contested without what was given for it before.
+fn make_account(found: &Found, encrypted_password: Option<String>, is_contested: bool) -> Result<Uuid> {
     let email = users::parse_email(found.email.as_deref().ok_or(Error::OtpExpired)?)?;
     let Value::Object(user_metadata) = found.data.clone() else { return Err(Error::OtpExpired) };
-    let hash = encrypted_password.as_deref().or(found.encrypted_password.as_deref());
+    let before = Some(found).filter(|_| !is_contested);
+    let hash = encrypted_password.as_deref().or(before.and_then(|found| found.encrypted_password.as_deref()));
+    let passkey = before.and_then(|found| found.passkey.as_ref());
     users::create(NewUser {
-        id: found.passkey.as_ref().and_then(|passkey| passkey["user_id"].as_str()?.parse().ok()),
+        id: passkey.and_then(|passkey| passkey["user_id"].as_str()?.parse().ok()),
         email: Some(&email),
         encrypted_password: hash,
-        passkey: found.passkey.as_ref(),
+        passkey,
         is_email_confirmed: true,
         user_metadata,
         ..NewUser::default()

@@ -176,7 +176,7 @@ fn to_be_confirmed(
     user_id: &mut Option<Uuid>,
 ) -> Result<JsonB> {
     guard::count_sign_up(config)?;
-    mail::ask(Purpose::Confirmation, &asked.email, config)?;
+    ask(Purpose::Confirmation, asked, credential, config)?;
     let id = credential.user_id()?;
     let existing = users::find_by_email(&asked.email)?;
     *user_id = existing.as_ref().map(|account| account.id);
@@ -191,7 +191,9 @@ fn to_be_confirmed(
             // somebody else: then the confirmation is worth neither, whoever signs up once more.
             let is_same = credential.is(existing.encrypted_password.as_deref(), config)?;
             let latest = tokens::latest_data(existing.id, Purpose::Confirmation)?;
-            let is_contested = !is_same || latest.is_none_or(|data| data.get("is_contested") == Some(&json!(true)));
+            let is_contested = !is_same
+                || guard::is_contested(asked.email.key())?
+                || latest.is_none_or(|data| data.get("is_contested") == Some(&json!(true)));
             users::ask_before(id, &account(id, asked, &Stored::default()))?;
             if door::must_be_welcome(existing.id).is_ok() {
                 let mail = asked.mail(Purpose::Confirmation, json!({"is_contested": is_contested}));
@@ -210,7 +212,7 @@ fn to_be_confirmed(
 
 /// There is no account before the code of the mail is given.
 fn after_the_code(asked: &Asked, credential: &Credential, config: &Config) -> Result<JsonB> {
-    mail::ask(Purpose::SignUp, &asked.email, config)?;
+    ask(Purpose::SignUp, asked, credential, config)?;
     let waiting = tokens::find_sign_up(asked.email.key())?;
     // One hash in each case. Of two passwords that wait for one address nobody can say whose which is: then none is set.
     let stored = match &waiting {
@@ -221,7 +223,7 @@ fn after_the_code(asked: &Asked, credential: &Credential, config: &Config) -> Re
         }
         Some(waiting) => {
             let before = waiting.encrypted_password.as_deref();
-            let is_same = credential.is(before, config)?;
+            let is_same = credential.is(before, config)? && !guard::is_contested(asked.email.key())?;
             Stored { encrypted_password: before.filter(|_| is_same).map(str::to_string), passkey: None }
         }
     };
@@ -239,6 +241,25 @@ fn after_the_code(asked: &Asked, credential: &Credential, config: &Config) -> Re
         Some(_) => {}
     }
     Ok(JsonB(json!({"status": "code_sent"})))
+}
+
+/// Asks for the mail of a sign-up. Where no more may go to the address, what was given is compared all the same with what waits: who
+/// could keep its owner from being heard by asking often would have his own password confirmed by him.
+fn ask(purpose: Purpose, asked: &Asked, credential: &Credential, config: &Config) -> Result<()> {
+    mail::ask_from(config)?;
+    let Err(refusal) = mail::ask_to(purpose, &asked.email, config) else { return Ok(()) };
+    let key = asked.email.key();
+    // Before the hash, which may be cancelled.
+    guard::contest(key, config)?;
+    let stored = match purpose {
+        Purpose::SignUp => tokens::find_sign_up(key)?.and_then(|waiting| waiting.encrypted_password),
+        _ => users::find_by_email(&asked.email)?.and_then(|account| account.encrypted_password),
+    };
+    // One hash, whoever has the address. No place for it says nothing of what was given.
+    if credential.is(stored.as_deref(), config).unwrap_or(false) {
+        guard::agree(key)?;
+    }
+    Err(refusal)
 }
 
 fn note(event_type: &str, user_id: Option<Uuid>, asked: &Asked) -> Result<()> {
