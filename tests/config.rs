@@ -436,3 +436,41 @@ fn changes_at_once_are_both_kept() {
     assert_eq!((&second["access_token_ttl"], &second["max_active_sessions"]), (&json!(60), &json!(7)));
     assert_eq!(configure(&mut database.admin(), json!({})), second);
 }
+
+/// F250: an address of the app is stored as every reader understands it: its host by the name that DNS knows, without what says
+/// nothing; what browsers and we could read in two ways is refused.
+#[test]
+fn addresses_are_stored_as_they_are_read() {
+    let database = Cluster::shared().database();
+    let mut admin = database.admin();
+    for (given, stored) in [
+        ("https://b\u{fc}cher.example", "https://xn--bcher-kva.example"),
+        ("https://B\u{fc}cher.Example/Laden/", "https://xn--bcher-kva.example/Laden"),
+        ("HTTPS://App.Example.ORG:443/", "https://app.example.org"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("https://app.example.org/b\u{fc}cher", "https://app.example.org/b%C3%BCcher"),
+        ("http://[2001:DB8::1]:8080/", "http://[2001:db8::1]:8080"),
+    ] {
+        for name in ["site_url", "jwt_issuer"] {
+            let settings = json(&mut admin, "select auth.configure($1)", &[&json!({name: given})]);
+            assert_eq!(settings[name], stored, "{name} {given}");
+        }
+    }
+    for given in [
+        "https://ada@app.example.org",
+        "https://ada:secret@app.example.org",
+        "https://app.example.org#top",
+        "https://app.example.org/#",
+        "https://app.example.org\\evil",
+        "https:app.example.org",
+        "https:///app.example.org",
+        "https://",
+        "https://a b.example",
+        "https://app.example.org/../up",
+        "https://xn--a.example",
+        "ftp://app.example.org",
+    ] {
+        let refusal = refused(admin.query("select auth.configure($1)", &[&json!({"site_url": given})]));
+        assert_eq!(refusal.code, "validation_failed", "{given}");
+    }
+}

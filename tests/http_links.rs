@@ -12,7 +12,7 @@ use crate::http_accounts::{PASSWORD, refused, sign_up, text};
 const SITE: &str = "https://app.example.com";
 const ALLOWED: &str = "https://other.example.com/callback";
 
-fn database() -> Database {
+pub fn database() -> Database {
     let database = Cluster::shared().database().without_limits();
     let settings = json!({"site_url": SITE, "redirect_allow_list": [ALLOWED], "enable_magic_link": true,
         "signup_mode": "confirm", "verification_resend_interval": 0, "verification_resend_limit": null});
@@ -438,4 +438,31 @@ fn settings_are_told() {
     let off = told(json!({"enable_signup": false, "signup_mode": "confirm", "enable_anonymous": false}));
     assert_eq!((&off["disable_signup"], &off["mailer_autoconfirm"]), (&json!(true), &json!(false)));
     assert_eq!(off["external"]["anonymous_users"], false);
+}
+
+/// XE9: an app whose host is no ASCII: the button of a mailed link leads there, by the name that DNS knows it by.
+#[test]
+fn an_app_with_a_name_in_its_own_script() {
+    let database = database();
+    database
+        .admin()
+        .execute("select auth.configure($1)", &[&json!({"site_url": "https://b\u{fc}cher.example/app"})])
+        .unwrap();
+    let sidecar = Sidecar::start(&database, &[]);
+    for target in [None, Some("https://b\u{fc}cher.example/app/done"), Some("https://xn--bcher-kva.example/app/done")] {
+        let email = format!("ada{}@example.org", target.map_or(0, str::len));
+        let path = target.map_or("/signup".to_owned(), |target| {
+            format!("/signup?redirect_to={}", target.replace('\u{fc}', "%C3%BC"))
+        });
+        let reply = sidecar.post(&path).json(&json!({"email": email, "password": PASSWORD})).send();
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let mail = mailed(&database, &email);
+        let shown = page(&sidecar, &mail);
+        assert_eq!(shown.status, 200, "{shown:?}");
+        assert!(shown.header("content-security-policy").contains("'self' https://xn--bcher-kva.example;"), "{shown:?}");
+        let (url, pairs) = location(&press(&sidecar, &mail));
+        let path = if target.is_some() { "/app/done" } else { "/app" };
+        assert_eq!(url, format!("https://xn--bcher-kva.example{path}"));
+        assert_eq!(pairs["type"], "signup");
+    }
 }

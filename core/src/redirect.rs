@@ -45,6 +45,13 @@ pub fn allowed(target: &str, site_url: &str, allow_list: &[String]) -> Option<St
     Some(String::from(target)).filter(|text| text.len() <= MAX_BYTES)
 }
 
+/// The address of an app as it is stored: of http or https, as browsers read it, in ASCII, without a slash at its end; none for what
+/// `allowed` would not read, or what has a fragment.
+pub fn site(text: &str) -> Option<String> {
+    let site = read(text).filter(|site| is_web(site) && !text.contains('#'))?;
+    Some(site.as_str().trim_end_matches('/').to_string())
+}
+
 /// Reads an absolute address that every reader understands in the same way.
 fn read(text: &str) -> Option<Url> {
     let is_odd = |character: char| character.is_control() || character.is_whitespace() || character == '\\';

@@ -1,5 +1,6 @@
 //! The settings one by one: kind, bounds, default and the values of the profiles (`docs/settings.md`).
 
+use auth_core::redirect;
 use auth_core::webauthn::Roots;
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
@@ -199,12 +200,7 @@ impl Setting {
             return Ok(Value::Null);
         }
         match (&self.kind, value) {
-            (Kind::Url, Value::String(url))
-                if (url.starts_with("https://") || url.starts_with("http://"))
-                    && !url.contains(char::is_whitespace) =>
-            {
-                Ok(json!(url.trim_end_matches('/')))
-            }
+            (Kind::Url, Value::String(url)) => redirect::site(url).map(Value::String).ok_or_else(|| self.wrong()),
             (Kind::Choice(choices), Value::String(choice)) if choices.contains(&choice.as_str()) => Ok(value.clone()),
             (Kind::Switch, Value::Bool(_)) => Ok(value.clone()),
             (Kind::Count { least, most }, Value::Number(number))
@@ -244,7 +240,7 @@ impl Setting {
 
     fn wrong(&self) -> Error {
         let expected = match &self.kind {
-            Kind::Url => "an http or https address".to_string(),
+            Kind::Url => "an http or https address, without a user name or fragment".to_string(),
             Kind::Choice(choices) => format!("one of: {}", choices.join(", ")),
             Kind::Switch => "true or false".to_string(),
             Kind::Count { least, most } => format!("a whole number from {least} to {most}"),
