@@ -380,7 +380,7 @@ comment on column auth.config.debug_mode is 'Every mailed code is 1234 and no ma
 comment on column auth.config.test_codes is 'Codes that are always right for an address, for tests of an app: {address: code}; no mail is written to it. Refused in production.';
 comment on column auth.config.secure_email_change is 'Whether a change of address is confirmed at the old one too; default true.';
 comment on column auth.config.reauthentication_required is 'Whether a session older than a day needs a mailed code to change the password; default false.';
-comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password; default true.';
+comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password, but for the password in a session that a recovery mail has just opened; default true.';
 comment on column auth.config.reset_returns_session is 'Whether a password reset signs in; default false.';
 comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
 comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';
@@ -984,7 +984,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'update_password_wrapper';
 
 comment on function auth.update_password(text, text, jsonb) is
-    'Changes the caller''s password, or sets the first one where current_password is null, ends their other sessions and returns the account. After status password_change_required it needs no current password and answers a session. option nonce: the code that auth.reauthenticate mails. For authenticated. 28000 no_authorization, reauthentication_needed, reauthentication_not_valid; 28P01 current_password_invalid, counted like a failed sign-in; 22023 weak_password, same_password, password_too_long; 40001 conflict.';
+    'Changes the caller''s password, or sets the first one where current_password is null, ends their other sessions and returns the account. After status password_change_required it needs no current password and answers a session; nor does it in the first 15 minutes of a session that a recovery mail has opened. option nonce: the code that auth.reauthenticate mails. For authenticated. 28000 no_authorization, reauthentication_needed, reauthentication_not_valid; 28P01 current_password_invalid, counted like a failed sign-in; 22023 weak_password, same_password, password_too_long; 40001 conflict.';
 
 create function auth.authenticate_request()
 returns void

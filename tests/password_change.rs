@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{key, service, update};
 use crate::guard::guarded;
+use crate::otp::{answer, mailed, mailing, proved, said};
 use crate::refresh::{configure, standing};
 
 const PASSWORD: &str = "correct horse battery";
@@ -262,4 +263,59 @@ fn a_demand_stays_until_it_is_met() {
     update(&mut service, &id, json!({"must_change_password": true}));
     update(&mut service, &id, json!({"password": PASSWORD}));
     assert_eq!(status(&mut app, PASSWORD).unwrap(), "session", "the administrator's new one is good");
+}
+
+/// F035, XB10: a session that began by the mail of a reset changes the password without the current one for a quarter of an hour;
+/// an older one, one that began otherwise, and one that has no second factor where there is one are held up as ever.
+#[test]
+fn a_reset_is_proof_for_a_while() {
+    let database = mailing(Cluster::shared(), json!({"security_notices": false}));
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    let ada = proved(&database, "ada@example.org");
+    let open = |call: &str, by: &str| {
+        let mail = mailed(&database, call, &[&ada.email]);
+        let options = json!({"type": by});
+        let call = "verify_otp($1, $2, $3)";
+        let session = answer(&mut database.app(), call, &[&ada.email, &mail.code(), &options]).unwrap();
+        session["access_token"].as_str().unwrap().to_owned()
+    };
+    let reset = || open("request_password_reset($1)", "recovery");
+    let asked = Err("validation_failed".to_owned());
+    let amr = |superuser: &mut Client, amr: Value| {
+        superuser.execute("update auth.sessions set amr = $1", &[&amr]).unwrap();
+    };
+
+    let token = reset();
+    assert_eq!(change(&mut app, &token, Some("wrong"), NEW), Err("current_password_invalid".to_owned()));
+    change(&mut app, &token, None, NEW).unwrap();
+    sign_in(&mut app, &ada.email, NEW);
+
+    configure(&database, json!({"implicit_flow": false}));
+    let mail = mailed(&database, "request_password_reset($1)", &[&ada.email]);
+    let link = answer(&mut app, "verify_link($1, '{\"flow\": \"redirect\"}')", &[&mail.token()]).unwrap();
+    let session = answer(&mut app, "exchange_code($1)", &[&link["code"].as_str()]).unwrap();
+    change(&mut app, session["access_token"].as_str().unwrap(), None, PASSWORD).unwrap();
+    let token = sign_in(&mut app, &ada.email, PASSWORD).access_token;
+    change(&mut app, &token, Some(PASSWORD), NEW).unwrap();
+
+    let token = reset();
+    superuser.batch_execute("update auth.sessions set created_at = created_at - interval '15 minutes'").unwrap();
+    assert_eq!(change(&mut app, &token, None, PASSWORD), asked);
+    change(&mut app, &token, Some(NEW), PASSWORD).unwrap();
+
+    assert_eq!(change(&mut app, &open("send_otp($1)", "email"), None, NEW), asked);
+    let token = sign_in(&mut app, &ada.email, PASSWORD).access_token;
+    assert_eq!(change(&mut app, &token, None, NEW), asked);
+    amr(&mut superuser, json!([{"method": "password"}, {"method": "recovery"}]));
+    assert_eq!(change(&mut app, &token, None, NEW), asked);
+
+    let token = reset();
+    superuser
+        .batch_execute(
+            "insert into auth.mfa_factors (id, user_id, factor_type, status, friendly_name)
+            select gen_random_uuid(), id, 'totp', 'verified', 'app' from auth.users",
+        )
+        .unwrap();
+    assert_eq!(change(&mut app, &token, None, NEW), Err("insufficient_aal".to_owned()));
+    assert_eq!(said(&mut app, "sign_in($1, $2)", &[&ada.email, &PASSWORD]), "mfa_required");
 }

@@ -127,7 +127,7 @@ comment on column auth.config.debug_mode is 'Every mailed code is 1234 and no ma
 comment on column auth.config.test_codes is 'Codes that are always right for an address, for tests of an app: {address: code}; no mail is written to it. Refused in production.';
 comment on column auth.config.secure_email_change is 'Whether a change of address is confirmed at the old one too; default true.';
 comment on column auth.config.reauthentication_required is 'Whether a session older than a day needs a mailed code to change the password; default false.';
-comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password; default true.';
+comment on column auth.config.current_password_required is 'Whether changing password or address needs the current password, but for the password in a session that a recovery mail has just opened; default true.';
 comment on column auth.config.reset_returns_session is 'Whether a password reset signs in; default false.';
 comment on column auth.config.security_notices is 'Whether users are mailed about changes of password, address and factors and sign-ins from new devices; default true.';
 comment on column auth.config.notify_events is 'Whether sign-in, sign-out, refresh and changes of a user are announced by NOTIFY auth_events; default false, because announcing makes commits wait for each other.';

@@ -22,6 +22,10 @@ use crate::{credential, door, mail, presence, tokens};
 /// A session older than this does not prove any more that its user is there.
 const FRESH_MICROSECONDS: i64 = 86_400_000_000;
 
+/// So long a session that began by the mail of a reset sets a password without the current one, which its user has forgotten: time to
+/// choose another, and no more, because from then on such a session would be worth more to a thief than any other.
+const RECOVERY_MICROSECONDS: i64 = 15 * 60 * 1_000_000;
+
 #[pg_extern(sql = false)]
 fn update_password(current_password: Option<&str>, new_password: Option<&str>, options: JsonArgument) -> Answer<JsonB> {
     silence::call_is_secret();
@@ -74,20 +78,24 @@ fn prove(
     nonce: Option<&str>,
     config: &Config,
 ) -> Result<()> {
-    if config.reauthentication_required && !is_fresh(asking.session_id)? {
+    let age = age(asking.session_id)?;
+    if config.reauthentication_required && age > FRESH_MICROSECONDS {
         let nonce = nonce.ok_or(Error::ReauthenticationNeeded)?;
         presence::prove_code(asking.user_id, account, nonce, config)?;
     }
     // Whoever has to change it has given it a moment ago.
-    if asking.is_unfinished && current_password.is_none() {
+    let is_known = asking.is_unfinished
+        || (age <= RECOVERY_MICROSECONDS && sessions::first_method(asking.session_id)?.as_deref() == Some("recovery"));
+    if is_known && current_password.is_none() {
         return Ok(());
     }
     presence::prove_password_if_needed(asking.user_id, account, current_password, config)
 }
 
-fn is_fresh(session_id: Uuid) -> Result<bool> {
+/// In microseconds.
+fn age(session_id: Uuid) -> Result<i64> {
     let session = sessions::find(session_id)?.ok_or(Error::SessionNotFound)?;
-    Ok(backend::clock().saturating_sub(session.created_at) <= FRESH_MICROSECONDS)
+    Ok(backend::clock().saturating_sub(session.created_at))
 }
 
 fn answer(asking: &Asking, config: &Config) -> Result<JsonB> {
