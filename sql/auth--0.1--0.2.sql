@@ -2230,7 +2230,7 @@ set search_path = pg_catalog, pg_temp
 as 'MODULE_PATHNAME', 'invite_user_wrapper';
 
 comment on function auth.invite_user(text, jsonb, jsonb) is
-    'Makes an account without a password and mails its owner a link that accepts it (auth.verify_link, auth.verify_otp with type invite); again for one that nobody has accepted. data is user metadata. Options: app_metadata (such as a role of your app), expires_in (seconds, default verification_ttl), redirect_to, locale, code_challenge, code_challenge_method. Returns the user. For service_role, and auth_sidecar with a token of that role. 23505 email_exists for an account with a proved address; 28000 not_admin.';
+    'Makes an account without a password and mails its owner a link that accepts it (auth.verify_link, auth.verify_otp with type invite); again for one that nobody has accepted. An account that is there and has no proved address becomes an invited one: its password, passkeys and sessions go, nobody has to approve it, and data and app_metadata are merged into its own. data is user metadata. Options: app_metadata (such as a role of your app), expires_in (seconds, default verification_ttl), redirect_to, locale, code_challenge, code_challenge_method. Returns the user. For service_role, and auth_sidecar with a token of that role. 23505 email_exists for an account with a proved address; 28000 not_admin.';
 
 create function auth.admin_generate_link(kind text, email text, options jsonb default '{}')
 returns jsonb

@@ -116,6 +116,54 @@ fn a_handed_link_confirms_no_strangers_password() {
     }
 }
 
+/// B055, B030, XA1: who is invited to an account that nobody has proved gets what the invitation says, over what was there, and waits
+/// for nobody; what a stranger had set on it, or holds of it, is nothing from then on.
+#[test]
+fn inviting_to_an_account_that_was_there() {
+    let settings = json!({"require_approval": true});
+    let calls = [
+        "invite_user($1, '{\"name\": \"Eve\", \"from\": null}', '{\"app_metadata\": {\"team\": \"red\"}}') ->> 'id'",
+        "admin_generate_link('invite', $1, '{\"data\": {\"name\": \"Eve\", \"from\": null}}') -> 'user' ->> 'id'",
+    ];
+    for (number, call) in calls.into_iter().enumerate() {
+        let database = mailing(Cluster::shared(), settings.clone());
+        let (mut app, mut service, mut superuser) = (database.app(), service(&database), database.superuser());
+        let up = "sign_up('eve@example.org', $1, '{\"name\": \"X\", \"from\": \"here\", \"age\": 3}')";
+        assert_eq!(said(&mut app, up, &[&RIGHT]), "approval_pending");
+        superuser.batch_execute("update auth.users set awaits_approval = false").unwrap();
+        let stranger = auth_harness::sign_in(&mut app, "eve@example.org", RIGHT);
+        superuser.batch_execute("update auth.users set awaits_approval = true").unwrap();
+        let id: String = service.query_one(&format!("select auth.{call}"), &[&"eve@example.org"]).unwrap().get(0);
+        assert_eq!(id, stranger.user_id.to_string());
+        let user = json(&mut superuser, "select to_jsonb(u) from auth.users as u", &[]);
+        assert!(user["invited_at"].is_string() && user["awaits_approval"] == false, "{user}");
+        assert_eq!(user["raw_user_meta_data"], json!({"name": "Eve", "age": 3}));
+        let team = if number == 0 { json!("red") } else { Value::Null };
+        assert_eq!(
+            (&user["raw_app_meta_data"]["team"], &user["raw_app_meta_data"]["provider"]),
+            (&team, &json!("email"))
+        );
+        assert_eq!(said(&mut app, "sign_in('eve@example.org', $1)", &[&RIGHT]), "invalid_credentials");
+        assert!(crate::refresh::standing(&mut app, &stranger).is_some());
+        assert!(crate::refresh::refresh(&mut app, &stranger.refresh_token).is_err());
+
+        let mail = match number {
+            0 => the_mail(&database).token().to_owned(),
+            _ => answer(&mut service, "admin_generate_link('invite', 'eve@example.org')", &[]).unwrap()["hashed_token"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        };
+        let session = answer(&mut app, "verify_link($1)", &[&mail]).unwrap();
+        assert_eq!((&session["status"], &session["user"]["id"]), (&json!("session"), &json!(id)));
+        assert_eq!(
+            session["user"]["user_metadata"],
+            json!({"name": "Eve", "age": 3}),
+            "an invitation adds nothing by silence"
+        );
+    }
+}
+
 /// A way in, and what it needs: the person's address and the newest mail to it.
 type Way = fn(&Database, &str) -> String;
 

@@ -13,12 +13,14 @@ use crate::audit::{self, Entry};
 use crate::config::{self, Config};
 use crate::credential::Person;
 use crate::mail::{self, Mail, Wish};
-use crate::platform::backend;
+use crate::platform::backend::{self, to_pg};
 use crate::platform::error::{Answer, Error, Result};
 use crate::platform::options::{self, JsonArgument, given};
+use crate::platform::query::{Query, Type};
 use crate::platform::{log, silence};
-use crate::tokens::Purpose;
-use crate::users::{self, NewUser};
+use crate::sessions::{self, Which};
+use crate::tokens::{self, Purpose};
+use crate::users::{self, Metadata, NewUser};
 use crate::{credential, identity};
 
 extension_sql_file!("invitation.sql", name = "invitation", requires = ["admin"]);
@@ -85,7 +87,11 @@ fn object(options: &Map<String, Value>, name: &str) -> Result<Map<String, Value>
 fn make_invited(email: &Email, data: Map<String, Value>, app_metadata: Map<String, Value>) -> Result<Uuid> {
     match users::find_by_email(email)? {
         Some(account) if account.is_email_confirmed => Err(Error::EmailExists),
-        Some(account) => Ok(account.id),
+        Some(account) => {
+            take_over(account.id)?;
+            users::merge_metadata(account.id, Metadata::App, app_metadata)?;
+            users::merge_metadata(account.id, Metadata::User, data).map(|()| account.id)
+        }
         None => users::create(NewUser {
             email: Some(email),
             app_metadata,
@@ -95,6 +101,23 @@ fn make_invited(email: &Email, data: Map<String, Value>, app_metadata: Map<Strin
             ..NewUser::default()
         }),
     }
+}
+
+/// Makes an account that nobody has proved an invited one. What was set before goes at once, and not when its owner follows the link: until
+/// then whoever has made it in advance would have what the invitation gives.
+fn take_over(user_id: Uuid) -> Result<()> {
+    static INVITE: Query = Query::write(
+        "with password as (
+            delete from auth.password_state where user_id = $1
+        ), passkeys as (
+            delete from auth.passkeys where user_id = $1
+        )
+        update auth.users set invited_at = clock_timestamp(), awaits_approval = false, encrypted_password = null where id = $1",
+        &[Type::UUIDOID],
+    );
+    INVITE.execute(&[to_pg(user_id).into()])?;
+    sessions::end(user_id, Which::All)?;
+    tokens::remove_all(user_id)
 }
 
 #[pg_extern(sql = false)]
