@@ -261,3 +261,42 @@ fn for_tests_of_an_app() {
     }
     assert_eq!(mailed(&database, "send_otp('ada@example.org')", &[]).code().len(), 6);
 }
+
+/// XA11: whoever writes an address in another spelling than its account's has the mail go to the account's, to the byte; only for
+/// an address that nobody has does it go where it was typed to.
+#[test]
+fn mail_goes_to_the_address_that_is_stored() {
+    let database = mailing(Cluster::shared(), json!({"signup_mode": "confirm"}));
+    let (mut app, mut superuser) = (database.app(), database.superuser());
+    let (ascii, own) = ("v@xn--strae-oqa.de", "v@stra\u{df}e.de");
+    let cases = [
+        (ascii, own),
+        (own, ascii),
+        (ascii, "V@XN--STRAE-OQA.DE"),
+        ("v@Stra\u{df}e.DE", own),
+        ("V@Example.Org", "v@example.org"),
+    ];
+    for (stored, typed) in cases {
+        for (call, is_proved) in [
+            ("request_password_reset($1)", true),
+            ("send_otp($1)", true),
+            ("send_magic_link($1)", true),
+            ("resend('signup', $1)", false),
+            ("sign_up($1, 'another horse battery')", false),
+            ("sign_up($1, 'another horse battery')", true),
+            ("sign_up_with_email($1)", true),
+        ] {
+            superuser.batch_execute("delete from auth.users; delete from auth.pending_sign_ups").unwrap();
+            let first = mailed(&database, "sign_up($1, $2)", &[&typed, &RIGHT]);
+            let expected = typed.to_ascii_lowercase();
+            assert_eq!((&first.recipient, first.text("email")), (&expected, &*expected), "nobody has it");
+            let proved = "update auth.users set email = $1, email_confirmed_at = case when $2 then now() end";
+            superuser.execute(proved, &[&stored, &is_proved]).unwrap();
+            answer(&mut app, call, &[&typed]).unwrap();
+            let mail = mails(&database).pop().unwrap();
+            assert_eq!(mail.kind == "existing_account", is_proved && call.starts_with("sign_up"), "{call}");
+            let told = mail.payload["user"]["email"].as_str().unwrap();
+            assert_eq!((&*mail.recipient, mail.text("email"), told), (stored, stored, stored), "{call} {typed}");
+        }
+    }
+}

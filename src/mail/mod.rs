@@ -234,7 +234,7 @@ pub fn test_code(is_of_test: impl Fn(&str) -> bool, config: &Config) -> Option<S
 }
 
 fn write(user_id: Option<Uuid>, mail: &Mail<'_>, issued: &Issued, config: &Config) -> Result<()> {
-    let person = person(user_id, mail.to)?;
+    let Recipient { address, person } = recipient(user_id, mail.to)?;
     let payload = json!({
         "type": mail.purpose.verify_type(),
         "token": issued.link.as_ref().map(|link| link.as_str()),
@@ -243,7 +243,7 @@ fn write(user_id: Option<Uuid>, mail: &Mail<'_>, issued: &Issued, config: &Confi
         "expires_at": backend::iso8601(issued.expires_at),
         "redirect_to": mail.wish.redirect_to.as_deref().unwrap_or(&config.site_url),
         "site_url": config.site_url,
-        "email": mail.to.address(),
+        "email": address,
         "new_email": mail.data.get("new_email"),
         "user": person,
     });
@@ -251,7 +251,7 @@ fn write(user_id: Option<Uuid>, mail: &Mail<'_>, issued: &Issued, config: &Confi
     outbox::write(&Message {
         channel: "email",
         kind: mail.kind,
-        recipient: mail.to.address(),
+        recipient: &address,
         locale,
         payload,
         expires_at: Some(issued.expires_at),
@@ -275,22 +275,21 @@ pub fn notify(kind: &'static str, user_id: Uuid, address: Option<&str>, data: Va
     };
     let Some(address) = address else { return Ok(()) };
     let Ok(email) = Email::parse(&address) else { return Ok(()) };
-    let person = person(Some(user_id), &email)?;
-    tell(kind, &email, person, data, config)
+    tell(kind, user_id, &email, data, config)
 }
 
 /// Tells the owner of an address that somebody else named it; there is no secret in it.
 pub fn tell_owner(kind: &'static str, user_id: Uuid, email: &Email, config: &Config) -> Result<()> {
-    let person = person(Some(user_id), email)?;
-    tell(kind, email, person, json!({}), config)
+    tell(kind, user_id, email, json!({}), config)
 }
 
-fn tell(kind: &'static str, email: &Email, person: Value, data: Value, config: &Config) -> Result<()> {
+fn tell(kind: &'static str, user_id: Uuid, email: &Email, data: Value, config: &Config) -> Result<()> {
     if fixed_code(email, config).is_some() {
         return Ok(());
     }
+    let Recipient { address, person } = recipient(Some(user_id), email)?;
     let payload = json!({
-        "type": null, "token": null, "code": null, "site_url": config.site_url, "email": email.address(),
+        "type": null, "token": null, "code": null, "site_url": config.site_url, "email": address,
         "redirect_to": config.site_url, "user": person, "event": data,
         "new_email": data.get("new_email"),
     });
@@ -298,7 +297,7 @@ fn tell(kind: &'static str, email: &Email, person: Value, data: Value, config: &
     outbox::write(&Message {
         channel: "email",
         kind,
-        recipient: email.address(),
+        recipient: &address,
         locale: locale.as_deref(),
         payload,
         expires_at: None,
@@ -306,17 +305,43 @@ fn tell(kind: &'static str, email: &Email, person: Value, data: Value, config: &
     .map(drop)
 }
 
-/// What a template may say of the recipient.
-fn person(user_id: Option<Uuid>, email: &Email) -> Result<Value> {
-    Ok(json!({"id": user_id, "email": email.address(), "user_metadata": user_metadata(user_id)?}))
+struct Recipient {
+    address: String,
+    /// What a template may say of them.
+    person: Value,
+}
+
+/// The address of the account to the byte, where it is the one that is meant: what somebody has typed may be read as the same and
+/// still lead elsewhere. What nobody has yet goes where it was typed to.
+fn recipient(user_id: Option<Uuid>, email: &Email) -> Result<Recipient> {
+    let known = known(user_id, email.key())?;
+    let address = known.address.unwrap_or_else(|| email.address().to_string());
+    let person = json!({"id": user_id, "email": address, "user_metadata": known.user_metadata});
+    Ok(Recipient { address, person })
+}
+
+struct Known {
+    /// The account's own, if it is of this key.
+    address: Option<String>,
+    /// An object, empty where there is no account.
+    user_metadata: Value,
+}
+
+fn known(user_id: Option<Uuid>, address_key: &str) -> Result<Known> {
+    static KNOWN: Query = Query::write(
+        "select u.raw_user_meta_data, case when u.email_key = $2 then u.email end from auth.users as u where u.id = $1",
+        &[Type::UUIDOID, Type::TEXTOID],
+    );
+    let known = KNOWN.first(&[user_id.map(to_pg).into(), address_key.into()], |row| {
+        let JsonB(user_metadata) = row.required(1)?;
+        Ok(Known { address: row.optional(2)?, user_metadata })
+    })?;
+    Ok(known.unwrap_or_else(|| Known { address: None, user_metadata: json!({}) }))
 }
 
 /// An object, empty where there is no account.
 pub fn user_metadata(user_id: Option<Uuid>) -> Result<Value> {
-    static METADATA: Query =
-        Query::write("select u.raw_user_meta_data from auth.users as u where u.id = $1", &[Type::UUIDOID]);
-    let metadata = METADATA.first(&[user_id.map(to_pg).into()], |row| row.required::<JsonB>(1))?;
-    Ok(metadata.map_or_else(|| json!({}), |JsonB(metadata)| metadata))
+    known(user_id, "").map(|known| known.user_metadata)
 }
 
 /// The language that a person reads.
