@@ -240,3 +240,33 @@ fn reauthentication() {
     }
     assert_eq!(claims(&ada.access_token)["email"], "ada@example.org");
 }
+
+/// B027: the own address is no change, however it is written: no mail, no count, no password, and a change that waits goes on.
+/// One that nobody has proved is confirmed as ever.
+#[test]
+fn the_own_address_is_no_change() {
+    let limits = json!({"verification_resend_interval": 60, "verification_resend_limit": 0});
+    let database = mailing(Cluster::shared(), limits);
+    let mut app = database.app();
+    let ada = proved(&database, "ada@xn--strae-oqa.de");
+    let waiting = asked(&database, &ada, "new@example.org");
+    for spelling in ["ada@xn--strae-oqa.de", "Ada@XN--STRAE-OQA.DE", "ada@stra\u{df}e.de"] {
+        for _ in 0..3 {
+            let answer = acting(&mut app, &ada.access_token, |transaction| {
+                json(transaction, "select auth.update_email($1)", &[&spelling])
+            });
+            assert_eq!((&answer["status"], &answer["user"]["email"]), (&json!("unchanged"), &json!(ada.email)));
+            assert_eq!(answer["user"]["new_email"], "new@example.org");
+        }
+    }
+    assert_eq!(mails(&database).len(), 0);
+    let asked_for = "select count(*) from auth.audit_log where event_type = 'email_change_requested'";
+    assert_eq!(database.superuser().query_one(asked_for, &[]).unwrap().get::<_, i64>(0), 1);
+    assert_eq!(follow(&database, &waiting[0]), "confirmation_sent");
+    assert_eq!(follow(&database, &waiting[1]), "session");
+    mails(&database);
+    let eve = auth_harness::sign_up(&mut app, "eve@example.org", RIGHT);
+    let own = acting(&mut app, &eve.access_token, |transaction| said(transaction, "update_email($1)", &[&eve.email]));
+    assert_eq!(own, "validation_failed", "it asks for the password");
+    assert_eq!(asked(&database, &eve, &eve.email).len(), 1);
+}

@@ -41,12 +41,16 @@ fn try_update(
     let asking = identity::require_asking(&[])?;
     let user_id = asking.user_id;
     *signed_in = Some(user_id);
-    presence::require_factor(&asking)?;
     let config = config::current()?;
     let wish = Wish::read(&options, &config)?;
     let new = users::parse_email(given(new_email, "new_email")?)?;
-    users::check_address(&new)?;
     let account = users::credentials(user_id)?.ok_or(Error::SessionNotFound)?;
+    // Forms send what they show; that is no wish.
+    if account.is_email_confirmed && account.email.as_ref().is_some_and(|own| own.key() == new.key()) {
+        return answer("unchanged", user_id);
+    }
+    presence::require_factor(&asking)?;
+    users::check_address(&new)?;
     if account.encrypted_password.is_some() {
         presence::prove_password_if_needed(user_id, &account, current_password, &config)?;
     }
@@ -58,8 +62,12 @@ fn try_update(
         mail::ask(Purpose::EmailChangeCurrent, old, &config)?;
     }
     mail::send_change(user_id, &new, old, &wish, &config)?;
+    answer("confirmation_sent", user_id)
+}
+
+fn answer(status: &str, user_id: Uuid) -> Result<JsonB> {
     let user = users::object(user_id)?.ok_or(Error::SessionNotFound)?;
-    Ok(JsonB(json!({"status": "confirmation_sent", "user": user})))
+    Ok(JsonB(json!({"status": status, "user": user})))
 }
 
 #[pg_extern(sql = false)]
