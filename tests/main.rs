@@ -74,6 +74,7 @@ mod http_passkey;
 mod http_proxy;
 mod http_server;
 mod http_sms;
+mod http_user;
 mod identity;
 mod in_flight;
 mod inbox;

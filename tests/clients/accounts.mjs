@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
-import { API, CALLBACK, PASSWORD, address, claims, client, follow, landing, mail, ok, open, person, refused } from './stage.mjs';
+import { API, CALLBACK, PASSWORD, address, claims, client, follow, landing, mail, ok, open, person, refused, service } from './stage.mjs';
 
 test('sign up with data, confirm by the page of the link', async () => {
   const email = address('ada');
@@ -108,6 +108,25 @@ test('an account changes its data and its password', async () => {
   refused(await client().auth.signInWithPassword({ email, password: PASSWORD }), 400, 'invalid_credentials');
   ok(await client().auth.signInWithPassword({ email, password: 'another horse battery' }));
   await mail(email, /password/i);
+});
+
+test('a password that has to be changed', async () => {
+  const { email, user } = await person();
+  ok(await service().auth.admin.updateUserById(user.id, { must_change_password: true }));
+  const own = client();
+  const { session } = ok(await own.auth.signInWithPassword({ email, password: PASSWORD }));
+  assert.equal(claims(session).role, 'anon');
+  assert.equal(ok(await own.auth.updateUser({ password: 'another horse battery' })).user.id, user.id);
+  const next = ok(await own.auth.refreshSession()).session;
+  assert.deepEqual([claims(next).role, claims(next).sub], ['authenticated', user.id]);
+  assert.equal(ok(await own.auth.getUser()).user.email, email);
+  ok(await client().auth.signInWithPassword({ email, password: 'another horse battery' }));
+});
+
+test('a whole form is saved, its address as it was', async () => {
+  const { own, email } = await person();
+  const { user } = ok(await own.auth.updateUser({ email, data: { name: 'Ada' } }));
+  assert.deepEqual([user.email, user.user_metadata.name, user.new_email], [email, 'Ada', undefined]);
 });
 
 test('a guest comes in and becomes somebody', async () => {
