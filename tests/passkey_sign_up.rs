@@ -185,25 +185,29 @@ fn a_taken_address_looks_free() {
 }
 
 /// B013, XA1, XA2: of what two have given for an address that nobody has proved, neither a passkey nor a password is worth anything,
-/// whoever comes last.
+/// whoever comes last, and whether or not any more could be mailed by then.
 #[test]
 fn what_two_have_given_is_nobodys() {
-    for (mode, firsts) in ["confirm", "otp_first"].into_iter().flat_map(|mode| ["pp", "pw", "wp"].map(|by| (mode, by)))
-    {
-        let database = signing_up(json!({"signup_mode": mode}));
+    for (mode, firsts, interval) in ["confirm", "otp_first"].into_iter().flat_map(|mode| {
+        ["pp", "pw", "wp"].into_iter().flat_map(move |by| [0, 60].map(|interval| (mode, by, interval)))
+    }) {
+        let database = signing_up(json!({"signup_mode": mode, "verification_resend_interval": interval}));
         let mut app = database.app();
         let mut used = Vec::new();
-        for by in firsts.chars() {
-            match by {
-                'p' => {
-                    let mut authenticator = new();
-                    sign_up(&mut app, "ada@example.org", &mut authenticator).unwrap();
-                    used.push(authenticator);
-                }
-                _ => drop(answer(&mut app, "sign_up('ada@example.org', $1)", &[&RIGHT]).unwrap()),
+        let outcomes = firsts.chars().map(|by| match by {
+            'p' => {
+                let mut authenticator = new();
+                let outcome = sign_up(&mut app, "ada@example.org", &mut authenticator);
+                used.push(authenticator);
+                outcome
             }
+            _ => answer(&mut app, "sign_up('ada@example.org', $1)", &[&RIGHT]),
+        });
+        let is_refused = outcomes.map(|outcome| outcome.is_err()).collect::<Vec<_>>();
+        assert_eq!(is_refused, [false, interval > 0], "{mode} {firsts}");
+        if interval == 0 {
+            answer(&mut app, "resend('signup', 'ada@example.org')", &[]).unwrap();
         }
-        answer(&mut app, "resend('signup', 'ada@example.org')", &[]).unwrap();
         let last = mails(&database).pop().unwrap();
         assert_eq!(said(&mut app, "verify_link($1)", &[&last.token()]), "session", "{mode} {firsts}");
         for authenticator in &mut used {
