@@ -1,9 +1,9 @@
 //! Asking for mails: how often, for whom, and that nobody learns by it who has an account.
 
-use auth_harness::{Cluster, Database, Refusal, mails, wait_until};
+use auth_harness::{Cluster, Database, Refusal, mails, sign_up, wait_until};
 use serde_json::{Value, json};
 
-use crate::guard::{RIGHT, retry_after};
+use crate::guard::{RIGHT, guarded, retry_after};
 use crate::networks::from;
 use crate::otp::{answer, mailed, mailing, proved, said};
 use crate::refresh::configure;
@@ -298,5 +298,23 @@ fn mail_goes_to_the_address_that_is_stored() {
             let told = mail.payload["user"]["email"].as_str().unwrap();
             assert_eq!((&*mail.recipient, mail.text("email"), told), (stored, stored, stored), "{call} {typed}");
         }
+    }
+}
+
+/// B073: whoever asks for somebody's mails and never commits uses up none of them: the owner waits for a moment. In one transaction the
+/// limit holds all the same, and what is committed counts.
+#[test]
+fn an_open_transaction_uses_nothing_up() {
+    let database =
+        guarded(Cluster::shared(), json!({"verification_resend_interval": 60, "verification_resend_limit": 1}));
+    sign_up(&mut database.app(), "ada@example.org", RIGHT);
+    for call in ["request_password_reset('ada@example.org')", "send_otp('ada@example.org')"] {
+        let (mut stranger, mut owner) = (database.app(), database.app());
+        let mut open = stranger.transaction().unwrap();
+        assert_eq!(said(&mut open, call, &[]), "code_sent");
+        assert_eq!(said(&mut owner, call, &[]), "code_sent", "{call}");
+        assert_eq!(said(&mut open, call, &[]), "over_email_send_rate_limit");
+        open.rollback().unwrap();
+        assert_eq!(said(&mut owner, call, &[]), "over_email_send_rate_limit", "{call}");
     }
 }

@@ -512,7 +512,12 @@ pub fn clear_on_commit(key: Key) {
     SETTLED.with_borrow_mut(|all| all.push((subtransaction, key)));
 }
 
-/// A count that is given back if the (sub)transaction does not commit.
+/// How many of these counts are this transaction's.
+pub fn revocable(key: Key) -> u32 {
+    GIVEN_BACK.with_borrow(|all| all.iter().filter(|(_, own)| *own == key).count() as u32)
+}
+
+/// A count that is kept if the (sub)transaction commits, else given back.
 pub fn give_back_on_abort(key: Key) {
     follow_transactions();
     // SAFETY: reads the transaction's state.
@@ -530,9 +535,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         _ => return,
     };
     for (_, key) in GIVEN_BACK.take() {
-        if !is_commit {
-            drop(table::take_back(key));
-        }
+        drop(if is_commit { table::keep(key) } else { table::take_back(key) });
     }
     for (_, key) in SETTLED.take() {
         if is_commit {

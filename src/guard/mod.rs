@@ -194,10 +194,19 @@ fn forget_messages(channel: &str, kind: &str, address: &str) -> Result<()> {
     Ok(())
 }
 
-/// Counts something of which a ROLLBACK leaves nothing, such as a mail: it is given back then.
+/// Counts something of which a ROLLBACK leaves nothing, such as a mail: it is given back then. What is counted in somebody's open
+/// transaction holds others up for a moment and no longer, or whoever never commits would leave nobody anything; network and
+/// database bound what comes through so.
 fn count_if_committed(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
-    count(bucket, subject, limit)?;
-    attempt::give_back_on_abort(Key::new(bucket, subject, "counted")?);
+    const PATIENCE_MICROSECONDS: i64 = 2_000_000;
+    let key = Key::new(bucket, subject, "counted")?;
+    let own = attempt::revocable(key);
+    match table::wait_for(PATIENCE_MICROSECONDS, || table::begin_revocable(key, limit, own))? {
+        Verdict::Counted => {}
+        Verdict::Refused(wait) => return Err(over_limit(wait)),
+        Verdict::Undecided => table::begin_beyond(key, limit)?,
+    }
+    attempt::give_back_on_abort(key);
     Ok(())
 }
 

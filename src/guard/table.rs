@@ -211,15 +211,48 @@ pub fn begin(key: Key, limit: &Limit, own: u32) -> Result<Verdict> {
                 _ => Verdict::Undecided,
             };
         }
-        if counter.count == 0 || limit.extends {
-            counter.ends_at = now + limit.per;
-        }
-        counter.count += 1;
-        counter.open += 1;
+        open(counter, now, limit);
         Verdict::Counted
     })?;
     // A set in which all eight are at their limits has no room: the newcomer waits for one of them.
     Ok(verdict.unwrap_or(Verdict::Refused(60_000_000)))
+}
+
+/// Counts what is given back where its transaction does not commit; `own` of those that are open are the caller's. Undecided where it
+/// is others' open ones that reach the limit.
+pub fn begin_revocable(key: Key, limit: &Limit, own: u32) -> Result<Verdict> {
+    let verdict = with_counter(key, true, |counter, now| {
+        counter.most = limit.most;
+        if counter.is_full(limit) {
+            return match counter.open > 0 && own == 0 {
+                true => Verdict::Undecided,
+                false => Verdict::Refused((counter.ends_at - now).max(0)),
+            };
+        }
+        open(counter, now, limit);
+        Verdict::Counted
+    })?;
+    Ok(verdict.unwrap_or(Verdict::Refused(60_000_000)))
+}
+
+/// As `begin_revocable`, beyond the limit.
+pub fn begin_beyond(key: Key, limit: &Limit) -> Result<()> {
+    with_counter(key, true, |counter, now| open(counter, now, limit)).map(drop)
+}
+
+fn open(counter: &mut Counter, now: i64, limit: &Limit) {
+    if counter.count == 0 || limit.extends {
+        counter.ends_at = now + limit.per;
+    }
+    counter.count += 1;
+    counter.open += 1;
+}
+
+/// Its transaction committed: it stays counted.
+pub fn keep(key: Key) -> Result<()> {
+    with_counter(key, false, |counter, _| counter.open = counter.open.saturating_sub(1))?;
+    wake();
+    Ok(())
 }
 
 /// The attempt failed, or has no outcome: it stays counted. The lock that begins with it, if one does.
