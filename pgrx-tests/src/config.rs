@@ -197,13 +197,12 @@ fn base() -> &'static Path {
 
 /// Removes what test processes left that were killed. Their servers have gone by themselves.
 fn sweep() {
-    for path in BASES.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().filter_map(|it| Some(it.ok()?.path()))
-    {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+    for entry in BASES.iter().filter_map(|base| fs::read_dir(base).ok()).flatten().flatten() {
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
         if owner.is_some_and(|owner| !running(owner)) {
             // Another user's leftovers stay, and so does what a sweep running beside this one has just removed.
-            let _ = fs::remove_dir_all(&path);
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::at_end;
 use super::network::{self, Shared};
 use super::reload;
 use super::table::{self, Key, Locked, Verdict};
@@ -487,7 +488,7 @@ fn lose(open: Open) {
     fail(&open, if open.has_succeeded { "rolled_back" } else { "aborted" }).iter().for_each(events::write_soon);
 }
 
-fn follow_transactions() {
+pub(super) fn follow_transactions() {
     if !REGISTERED.replace(true) {
         // SAFETY: the callbacks below keep to what one may do there.
         unsafe {
@@ -495,34 +496,6 @@ fn follow_transactions() {
             pg_sys::RegisterSubXactCallback(Some(on_subtransaction), std::ptr::null_mut());
         }
     }
-}
-
-thread_local! {
-    /// Counted for what is undone with its (sub)transaction.
-    static GIVEN_BACK: RefCell<Vec<(pg_sys::SubTransactionId, Key)>> = const { RefCell::new(Vec::new()) };
-    /// Settled by what is done in the (sub)transaction.
-    static SETTLED: RefCell<Vec<(pg_sys::SubTransactionId, Key)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// A count that is cleared if the (sub)transaction commits.
-pub fn clear_on_commit(key: Key) {
-    follow_transactions();
-    // SAFETY: reads the transaction's state.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    SETTLED.with_borrow_mut(|all| all.push((subtransaction, key)));
-}
-
-/// How many of these counts are this transaction's.
-pub fn revocable(key: Key) -> u32 {
-    GIVEN_BACK.with_borrow(|all| all.iter().filter(|(_, own)| *own == key).count() as u32)
-}
-
-/// A count that is kept if the (sub)transaction commits, else given back.
-pub fn give_back_on_abort(key: Key) {
-    follow_transactions();
-    // SAFETY: reads the transaction's state.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    GIVEN_BACK.with_borrow_mut(|all| all.push((subtransaction, key)));
 }
 
 /// Called where nothing may fail any more: only shared memory, a lightweight lock and latches.
@@ -534,14 +507,7 @@ unsafe extern "C-unwind" fn on_transaction(event: pg_sys::XactEvent::Type, _argu
         E::XACT_EVENT_ABORT | E::XACT_EVENT_PREPARE => false,
         _ => return,
     };
-    for (_, key) in GIVEN_BACK.take() {
-        drop(if is_commit { table::keep(key) } else { table::take_back(key) });
-    }
-    for (_, key) in SETTLED.take() {
-        if is_commit {
-            drop(table::clear(key));
-        }
-    }
+    at_end::transaction_ends(is_commit);
     for open in OPEN.take() {
         if is_commit && open.has_succeeded {
             forgive(&open.counters);
@@ -565,22 +531,10 @@ unsafe extern "C-unwind" fn on_subtransaction(
                     .filter(|open| open.subtransaction == current)
                     .for_each(|open| open.subtransaction = parent);
             });
-            for counts in [&GIVEN_BACK, &SETTLED] {
-                counts.with_borrow_mut(|all| {
-                    all.iter_mut().filter(|own| own.0 == current).for_each(|own| own.0 = parent);
-                });
-            }
+            at_end::subtransaction_commits(current, parent);
         }
         E::SUBXACT_EVENT_ABORT_SUB => {
-            GIVEN_BACK.with_borrow_mut(|all| {
-                all.retain(|(subtransaction, key)| {
-                    if *subtransaction == current {
-                        drop(table::take_back(*key));
-                    }
-                    *subtransaction != current
-                });
-            });
-            SETTLED.with_borrow_mut(|all| all.retain(|(subtransaction, _)| *subtransaction != current));
+            at_end::subtransaction_aborts(current);
             let all = OPEN.take();
             let (lost, kept): (Vec<Open>, Vec<Open>) = all.into_iter().partition(|open| open.subtransaction == current);
             OPEN.set(kept);

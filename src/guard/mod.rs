@@ -5,6 +5,7 @@
 //! right and wrong alike; failures and locks survive a restart. Threats: guessing from many connections, networks and
 //! accounts; an attacker who fills the table to be forgotten, or who locks somebody out for ever.
 
+mod at_end;
 mod attempt;
 mod network;
 mod reload;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use auth_core::email::Email;
 
+use at_end::AtEnd;
 pub use attempt::{
     ADDRESS, Attempt, CODE, FACTOR, LINK, PASSKEY, PASSKEY_REGISTRATION, PASSWORD, SMS, attempt, is_spent,
 };
@@ -118,7 +120,7 @@ pub fn is_contested(address: &str) -> Result<bool> {
 
 /// The sign-up is confirmed; so once that is committed.
 pub fn settle(address: &str) -> Result<()> {
-    contested(address).map(attempt::clear_on_commit)
+    contested(address).map(|key| at_end::note(key, AtEnd::Clear))
 }
 
 fn contested(address: &str) -> Result<Key> {
@@ -200,13 +202,13 @@ fn forget_messages(channel: &str, kind: &str, address: &str) -> Result<()> {
 fn count_if_committed(bucket: &str, subject: &str, limit: &Limit) -> Result<()> {
     const PATIENCE_MICROSECONDS: i64 = 2_000_000;
     let key = Key::new(bucket, subject, "counted")?;
-    let own = attempt::revocable(key);
+    let own = at_end::to_keep(key);
     match table::wait_for(PATIENCE_MICROSECONDS, || table::begin_revocable(key, limit, own))? {
         Verdict::Counted => {}
         Verdict::Refused(wait) => return Err(over_limit(wait)),
         Verdict::Undecided => table::begin_beyond(key, limit)?,
     }
-    attempt::give_back_on_abort(key);
+    at_end::note(key, AtEnd::Keep);
     Ok(())
 }
 

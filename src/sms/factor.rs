@@ -151,9 +151,12 @@ struct To<'a> {
 
 impl<'a> To<'a> {
     fn of(factor: &Factor, user_id: Uuid, phone: &'a Phone, about: Uuid) -> To<'a> {
-        let kind = if factor.is_verified { guard::SMS_OF_FACTOR } else { guard::SMS_OF_ENROLLMENT };
-        To { user_id, factor_id: factor.id, kind, phone, about }
+        To { user_id, factor_id: factor.id, kind: kind(factor), phone, about }
     }
+}
+
+fn kind(factor: &Factor) -> &'static str {
+    if factor.is_verified { guard::SMS_OF_FACTOR } else { guard::SMS_OF_ENROLLMENT }
 }
 
 /// It is counted apart from the codes that sign in, which anybody may ask for, and those of a verified factor apart from those of
@@ -205,7 +208,7 @@ fn verify(given: &Given<'_>) -> Result<Option<Proof>> {
         Error::OtpExpired => Error::MfaVerificationFailed,
         other => other,
     })?;
-    guard::forget_sms(if factor.is_verified { guard::SMS_OF_FACTOR } else { guard::SMS_OF_ENROLLMENT }, &found.phone)?;
+    guard::forget_sms(kind(factor), &found.phone)?;
     match USE.execute(&[to_pg(factor.id).into()])? {
         0 => Err(Error::MfaVerificationFailed),
         _ => Ok(Some(Proof { factor_id: Some(factor.id), method: METHOD })),

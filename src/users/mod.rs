@@ -3,11 +3,12 @@
 //! Promises: one account per address and audience, decided by a unique index and never by a check before it; no answer
 //! holds a hash. Every look-up passes tenant and audience.
 
+mod hint;
 mod username;
 
 use pgrx::prelude::*;
 use pgrx::{JsonB, extension_sql_file};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use auth_core::email::Email;
@@ -21,6 +22,7 @@ use crate::platform::error::{Answer, Error, Result};
 use crate::platform::query::{Query, Type};
 use crate::platform::relation::Relation;
 
+pub use hint::{hint, hint_factor, hinted};
 pub use username::{parse_username, public_metadata, set_username};
 
 extension_sql_file!("users.sql", name = "users", requires = ["factors"]);
@@ -372,35 +374,6 @@ pub fn has_role_of(id: Uuid, roles: &[String]) -> Result<bool> {
         return Ok(false);
     }
     Ok(HAS.first(&[to_pg(id).into(), roles.to_vec().into()], |_| Ok(()))?.is_some())
-}
-
-/// A user's object for somebody who has not finished signing in: who it is, and what can be used to go on.
-pub fn hinted(mut user: Value) -> Value {
-    for (name, empty) in [("app_metadata", json!({})), ("user_metadata", json!({})), ("identities", json!([]))] {
-        user[name] = empty;
-    }
-    user["factors"].as_array_mut().into_iter().flatten().for_each(hint_factor);
-    let own = user["phone"].as_str().filter(|phone| !phone.is_empty()).map(hint);
-    if let Some(hint) = own {
-        user["phone"] = hint.into();
-    }
-    user
-}
-
-/// A factor's number, which may also be its name, as `hint` shows it.
-pub fn hint_factor(factor: &mut Value) {
-    let Some(phone) = factor["phone"].as_str().map(str::to_string) else { return };
-    let hint = hint(&phone);
-    if factor["friendly_name"].as_str().is_some_and(|name| name.contains(&phone)) {
-        factor["friendly_name"] = hint.as_str().into();
-    }
-    factor["phone"] = hint.into();
-}
-
-/// The end of a number, for whoever knows it.
-pub fn hint(phone: &str) -> String {
-    let end: String = phone.chars().skip(phone.chars().count().saturating_sub(2)).collect();
-    format!("…{end}")
 }
 
 /// Remembers when the user last signed in, and by which identity.
