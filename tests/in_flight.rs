@@ -5,6 +5,7 @@ use auth_harness::authenticator::{Algorithm, Authenticator};
 use auth_harness::{Client, Cluster, Database, Totp, Transaction, json, sign_in, sign_up, wait_until};
 use serde_json::json;
 
+use crate::admin::service;
 use crate::guard::{RIGHT, guarded};
 use crate::mfa::{ada, as_user, count, first_step};
 use crate::otp::{answer, mailed, mailing, said};
@@ -103,26 +104,30 @@ fn two_sign_ins_renew_one_hash() {
     assert_eq!(second, "session");
 }
 
-/// XA1: a passkey whose registration was not committed when the owner of the address first proved it is gone with the others.
+/// XA1, B055: a passkey whose registration was not committed when the owner of the address first proved it, or was invited, is gone
+/// with the others.
 #[test]
 fn a_first_proof_ends_a_registration_under_way() {
-    let database = mailing(
-        Cluster::shared(),
-        json!({"enable_passkeys": true, "webauthn_rp_id": "app.example.org", "webauthn_rp_origins": [ORIGIN]}),
-    );
-    let (mut app, mut other) = (database.app(), database.app());
-    let stranger = sign_up(&mut app, "ada@example.org", RIGHT);
-    let started = start_registration(&mut app, &stranger.access_token);
-    let credential = Authenticator::new(Algorithm::Es256).create(&started["options"], ORIGIN).json();
-    let mail = mailed(&database, "send_otp('ada@example.org')", &[]);
-    let mut open = acting_in(&mut other, &stranger.access_token);
-    let finish = "select auth.finish_passkey_registration($1, $2, 'my key')";
-    json(&mut open, finish, &[&id(&started["challenge_id"]), &credential]);
-    let proved = before_commit(&database, open, || {
-        said(&mut database.app(), "verify_otp('ada@example.org', $1)", &[&mail.code()])
-    });
-    assert_eq!(proved, "session");
-    assert_eq!(count(&database, "passkeys"), 0);
+    for is_invited in [false, true] {
+        let database = mailing(
+            Cluster::shared(),
+            json!({"enable_passkeys": true, "webauthn_rp_id": "app.example.org", "webauthn_rp_origins": [ORIGIN]}),
+        );
+        let (mut app, mut other) = (database.app(), database.app());
+        let stranger = sign_up(&mut app, "ada@example.org", RIGHT);
+        let started = start_registration(&mut app, &stranger.access_token);
+        let credential = Authenticator::new(Algorithm::Es256).create(&started["options"], ORIGIN).json();
+        let mail = mailed(&database, "send_otp('ada@example.org')", &[]);
+        let mut open = acting_in(&mut other, &stranger.access_token);
+        let finish = "select auth.finish_passkey_registration($1, $2, 'my key')";
+        json(&mut open, finish, &[&id(&started["challenge_id"]), &credential]);
+        let outcome = before_commit(&database, open, || match is_invited {
+            true => said(&mut service(&database), "invite_user('ada@example.org')", &[]),
+            false => said(&mut database.app(), "verify_otp('ada@example.org', $1)", &[&mail.code()]),
+        });
+        assert_eq!(outcome, if is_invited { "an answer" } else { "session" });
+        assert_eq!(count(&database, "passkeys"), 0);
+    }
 }
 
 /// F136: a set of recovery codes that was not committed when the next one was made is void with the one before.

@@ -115,6 +115,8 @@ fn take_over(user_id: Uuid) -> Result<()> {
         update auth.users set invited_at = clock_timestamp(), awaits_approval = false, encrypted_password = null where id = $1",
         &[Type::UUIDOID],
     );
+    // Before the statement that takes away, as at the first proof of an address.
+    users::hold(user_id)?;
     INVITE.execute(&[to_pg(user_id).into()])?;
     sessions::end(user_id, Which::All)?;
     tokens::remove_all(user_id)
